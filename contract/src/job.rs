@@ -1,0 +1,152 @@
+//! What a reconstruction job is asked to do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::Source;
+use crate::{Record, ScanId};
+
+/// How missing lines are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Scan-specific neural networks (Akcakaya et al., MRM 81:439, 2019).
+    #[default]
+    Raki,
+    /// Linear kernels with a ridge (Griswold et al., MRM 47:1202, 2002).
+    Grappa,
+    /// No filling: the acquired lines only.
+    ZeroFilled,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 3] = [Self::Raki, Self::Grappa, Self::ZeroFilled];
+
+    /// The name used on command lines and in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raki => "raki",
+            Self::Grappa => "grappa",
+            Self::ZeroFilled => "zero-filled",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is not one of the accepted ones.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown {what} {found:?}: expected one of {expected}")]
+pub struct UnknownName {
+    what: &'static str,
+    found: String,
+    expected: String,
+}
+
+fn by_name<T: Copy + fmt::Display>(what: &'static str, text: &str, all: &[T]) -> Result<T, UnknownName> {
+    all.iter().copied().find(|known| known.to_string() == text).ok_or_else(|| UnknownName {
+        what,
+        found: text.to_owned(),
+        expected: all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    })
+}
+
+impl FromStr for Method {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        by_name("method", text, &Self::ALL)
+    }
+}
+
+/// Where a job is to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DevicePreference {
+    /// A GPU where one is found, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A CUDA GPU; without one the job fails.
+    Cuda,
+}
+
+impl DevicePreference {
+    /// Every preference.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Cpu, Self::Cuda];
+}
+
+impl fmt::Display for DevicePreference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        })
+    }
+}
+
+impl FromStr for DevicePreference {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        by_name("device", text, &Self::ALL)
+    }
+}
+
+/// One reconstruction job. It lies in the state bucket; the job is started with its URL, because a Batch
+/// payload is limited and shown in consoles.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Layout of this record.
+    pub schema: u32,
+    /// The scan.
+    pub scan: ScanId,
+    /// URL or path of the prepared file.
+    pub prepared: String,
+    /// URL or path below which the results go, with a final `/`.
+    pub results: String,
+    /// How missing lines are filled.
+    pub method: Method,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Where to compute.
+    pub device: DevicePreference,
+    /// The raw object, for the manifest.
+    pub source: Source,
+}
+
+impl Record for JobSpec {
+    const NAME: &'static str = "job spec";
+    const SCHEMA: u32 = 1;
+
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_back_and_others_are_refused_with_the_choices() {
+        for method in Method::ALL {
+            assert_eq!(method.name().parse::<Method>().ok(), Some(method));
+        }
+        for device in DevicePreference::ALL {
+            assert_eq!(device.to_string().parse::<DevicePreference>().ok(), Some(device));
+        }
+        let message = "magic".parse::<Method>().map_err(|e| e.to_string());
+        assert_eq!(message, Err("unknown method \"magic\": expected one of raki, grappa, zero-filled".to_owned()));
+    }
+}
