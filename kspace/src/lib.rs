@@ -1,1 +1,28 @@
-//! ...
+//! MRI raw data in, images out, without a cloud and without a GPU.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`archive`] | streams an archive of any accepted kind and finds the one raw data file in it |
+//! | [`format`] | opens raw data: headers, readouts and samples behind one trait, [`format::RawScan`] |
+//! | [`prepare`] | preprocessing in its order: triage, prewhitening, oversampling, sorting, averaging, detection |
+//! | [`prepared`] | the prepared file of [`contract::prepared`], written as a stream, read slice by slice |
+//! | [`numerics`] | centred Fourier transform, GRAPPA, coil combination, image metrics |
+//! | [`image`] | geometry, NIfTI and PNG |
+//! | [`phantom`] | an analytic scan with a known image, written as ISMRMRD |
+//!
+//! Arrays are row-major and named outermost axis first: `[coil, ky, kx]` has kx contiguous. Lengths are in mm,
+//! patient directions in LPS, times in the unit their name says.
+
+pub mod archive;
+pub mod error;
+pub mod format;
+pub mod image;
+pub mod numerics;
+pub mod phantom;
+pub mod prepare;
+pub mod prepared;
+
+pub use error::{Error, Result};
+
+/// A complex sample, single precision.
+pub type Complex32 = num_complex::Complex<f32>;

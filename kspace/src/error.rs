@@ -1,0 +1,91 @@
+//! One error type: what was found, what was expected, what to do.
+
+use contract::Disposition;
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why data could not be read, prepared or reconstructed. Every message is one sentence a physicist understands
+/// and holds nothing that identifies a person: no file name, no header text.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system or a service refused; the data may be fine.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The bytes are not what the format requires.
+    #[error("{what}: found {found}, expected {expected}")]
+    Corrupt {
+        /// Which part, with its offset where that helps.
+        what: String,
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: String,
+    },
+    /// The file ends early. The rest may still be on its way.
+    #[error("{what} ends after {found} bytes, at least {expected} were expected: the upload may be incomplete")]
+    Truncated {
+        /// Which part.
+        what: String,
+        /// Length found.
+        found: u64,
+        /// Length needed.
+        expected: u64,
+    },
+    /// Valid data of a kind that is not reconstructed.
+    #[error("{what}: {advice}")]
+    Unsupported {
+        /// What was found.
+        what: String,
+        /// What to do instead.
+        advice: String,
+    },
+    /// A safety limit was passed.
+    #[error("{what} is {found}, the limit is {limit}")]
+    Limit {
+        /// Which quantity.
+        what: &'static str,
+        /// The value found.
+        found: u64,
+        /// The limit in force.
+        limit: u64,
+    },
+    /// A record of the contract could not be read.
+    #[error(transparent)]
+    Contract(#[from] contract::ContractError),
+}
+
+impl Error {
+    /// An [`Error::Io`] that says what was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// An [`Error::Corrupt`].
+    pub fn corrupt(what: impl Into<String>, found: impl ToString, expected: impl ToString) -> Self {
+        Self::Corrupt { what: what.into(), found: found.to_string(), expected: expected.to_string() }
+    }
+
+    /// An [`Error::Unsupported`].
+    pub fn unsupported(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::Unsupported { what: what.into(), advice: advice.into() }
+    }
+
+    /// What happens next: trouble of the system is tried again, and so is a file that may still be arriving;
+    /// everything else will not mend itself.
+    #[must_use]
+    pub const fn disposition(&self) -> Disposition {
+        match self {
+            Self::Io { .. } | Self::Truncated { .. } => Disposition::Retry,
+            Self::Corrupt { .. } | Self::Unsupported { .. } | Self::Limit { .. } | Self::Contract(_) => {
+                Disposition::Reject
+            }
+        }
+    }
+}

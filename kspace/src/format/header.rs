@@ -1,0 +1,116 @@
+//! The typed ISMRMRD XML header: the elements a reconstruction needs, by local name, whatever the prefix.
+
+/// The header of a scan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Header {
+    /// Larmor frequency of hydrogen, Hz.
+    pub h1_frequency_hz: Option<f64>,
+    /// The scanner and its coils.
+    pub system: System,
+    /// One or more encodings; readouts refer to them by index.
+    pub encodings: Vec<Encoding>,
+    /// TR, TE, TI, flip angle.
+    pub sequence: Sequence,
+    /// How the patient lay, such as `HFS`.
+    pub patient_position: Option<String>,
+}
+
+/// `acquisitionSystemInformation`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct System {
+    /// Manufacturer.
+    pub vendor: Option<String>,
+    /// Scanner model.
+    pub model: Option<String>,
+    /// Field strength, T.
+    pub field_strength_t: Option<f64>,
+    /// Relative noise bandwidth of the receiver.
+    pub relative_noise_bandwidth: Option<f64>,
+    /// Receiver channels.
+    pub channels: Option<u32>,
+}
+
+/// `encoding`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Encoding {
+    /// What was encoded.
+    pub encoded: Space,
+    /// What is to be reconstructed.
+    pub recon: Space,
+    /// Limits of the counters.
+    pub limits: Limits,
+    /// How k-space is travelled.
+    pub trajectory: Trajectory,
+    /// Stated acceleration along step 1 and step 2.
+    pub acceleration: Option<[f64; 2]>,
+    /// Stated calibration mode, such as `embedded`.
+    pub calibration_mode: Option<String>,
+    /// Stated multiband factor.
+    pub multiband: Option<f64>,
+}
+
+/// A matrix and its field of view.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Space {
+    /// Samples along x, y, z.
+    pub matrix: [usize; 3],
+    /// Extent along x, y, z, mm.
+    pub field_of_view_mm: [f64; 3],
+}
+
+/// `encodingLimits`; every limit is optional in the standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Phase encoding.
+    pub step_1: Option<Limit>,
+    /// Partition encoding.
+    pub step_2: Option<Limit>,
+    /// Averages.
+    pub average: Option<Limit>,
+    /// Slices.
+    pub slice: Option<Limit>,
+    /// Contrasts.
+    pub contrast: Option<Limit>,
+    /// Cardiac phases.
+    pub phase: Option<Limit>,
+    /// Repetitions.
+    pub repetition: Option<Limit>,
+    /// Sets.
+    pub set: Option<Limit>,
+}
+
+/// Range of a counter and the value at the centre of k-space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limit {
+    /// Smallest value.
+    pub minimum: u16,
+    /// Largest value.
+    pub maximum: u16,
+    /// Value at the centre of k-space.
+    pub center: u16,
+}
+
+/// How k-space is travelled.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Trajectory {
+    /// Parallel lines.
+    #[default]
+    Cartesian,
+    /// Echo planar.
+    Epi,
+    /// Anything else, by its name.
+    Other(String),
+}
+
+/// `sequenceParameters`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sequence {
+    /// Repetition times, ms.
+    pub tr_ms: Vec<f64>,
+    /// Echo times, ms.
+    pub te_ms: Vec<f64>,
+    /// Inversion times, ms.
+    pub ti_ms: Vec<f64>,
+    /// Flip angles, degrees.
+    pub flip_angle_deg: Vec<f64>,
+}

@@ -1,0 +1,150 @@
+//! Raw data of scanners behind one trait.
+//!
+//! A reader turns a file into a typed [`header::Header`], one [`ReadoutHead`] per readout and the samples on demand.
+//! ISMRMRD names and flag numbers are used throughout; other formats are mapped to them.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`header`] | the typed ISMRMRD XML header |
+//! | [`ismrmrd`] | ISMRMRD HDF5 files, read in place |
+
+pub mod header;
+pub mod ismrmrd;
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use crate::{Complex32, Result};
+
+/// Flags of a readout, numbered from 1 as in the ISMRMRD standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(pub u64);
+
+impl Flags {
+    /// Noise measurement.
+    pub const NOISE: u32 = 19;
+    /// Calibration line that is not part of the image.
+    pub const CALIBRATION: u32 = 20;
+    /// Calibration line that is also part of the image.
+    pub const CALIBRATION_AND_IMAGING: u32 = 21;
+    /// Line acquired from right to left.
+    pub const REVERSE: u32 = 22;
+    /// Navigator.
+    pub const NAVIGATION: u32 = 23;
+    /// Phase correction line.
+    pub const PHASE_CORRECTION: u32 = 24;
+    /// Last readout of the measurement.
+    pub const LAST_IN_MEASUREMENT: u32 = 25;
+    /// High-priority feedback.
+    pub const HP_FEEDBACK: u32 = 26;
+    /// Dummy scan.
+    pub const DUMMY: u32 = 27;
+    /// Real-time feedback.
+    pub const RT_FEEDBACK: u32 = 28;
+    /// Surface coil correction scan.
+    pub const SURFACE_COIL_CORRECTION: u32 = 29;
+    /// Phase stabilisation reference.
+    pub const PHASE_STABILISATION_REFERENCE: u32 = 30;
+    /// Phase stabilisation.
+    pub const PHASE_STABILISATION: u32 = 31;
+    /// First of the four flags of compressed samples.
+    pub const COMPRESSION_1: u32 = 53;
+    /// Last of the four flags of compressed samples.
+    pub const COMPRESSION_4: u32 = 56;
+
+    /// Whether flag `number` is set.
+    #[must_use]
+    pub const fn has(self, number: u32) -> bool {
+        self.0 & (1 << (number - 1)) != 0
+    }
+
+    /// These flags and flag `number`.
+    #[must_use]
+    pub const fn with(self, number: u32) -> Self {
+        Self(self.0 | 1 << (number - 1))
+    }
+}
+
+/// Encoding counters of a readout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Phase encoding step.
+    pub step_1: u16,
+    /// Partition encoding step.
+    pub step_2: u16,
+    /// Average.
+    pub average: u16,
+    /// Slice.
+    pub slice: u16,
+    /// Contrast (echo).
+    pub contrast: u16,
+    /// Cardiac phase.
+    pub phase: u16,
+    /// Repetition.
+    pub repetition: u16,
+    /// Set.
+    pub set: u16,
+    /// Segment.
+    pub segment: u16,
+}
+
+/// What is known of a readout besides its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ReadoutHead {
+    /// What kind of readout it is.
+    pub flags: Flags,
+    /// Running number.
+    pub scan_counter: u32,
+    /// Complex samples per channel.
+    pub samples: u16,
+    /// Channels with data.
+    pub channels: u16,
+    /// Samples to ignore at the start.
+    pub discard_pre: u16,
+    /// Samples to ignore at the end.
+    pub discard_post: u16,
+    /// Index of the sample at the centre of k-space.
+    pub center_sample: u16,
+    /// Which encoding of the header it belongs to.
+    pub encoding: u16,
+    /// Dimensions of a stored trajectory, 0 for none.
+    pub trajectory_dimensions: u16,
+    /// Dwell time, us.
+    pub sample_time_us: f32,
+    /// Centre of the slice or slab, LPS, mm.
+    pub position: [f32; 3],
+    /// Readout direction, LPS.
+    pub read_dir: [f32; 3],
+    /// Phase encoding direction, LPS.
+    pub phase_dir: [f32; 3],
+    /// Slice direction, LPS.
+    pub slice_dir: [f32; 3],
+    /// Encoding counters.
+    pub counters: Counters,
+}
+
+/// An opened raw data file.
+pub trait RawScan: Send + Sync {
+    /// Name of the format, for people.
+    fn format(&self) -> &'static str;
+
+    /// The typed header.
+    fn header(&self) -> &header::Header;
+
+    /// Every readout, in the order of the file.
+    fn heads(&self) -> &[ReadoutHead];
+
+    /// Samples of one readout, `[channel][sample]`, borrowed from the file where its layout allows.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] or [`crate::Error::Truncated`] when the file does not hold them.
+    fn samples(&self, readout: usize) -> Result<Cow<'_, [Complex32]>>;
+}
+
+/// Opens a raw data file of a kind told by its content.
+///
+/// # Errors
+/// [`crate::Error::Unsupported`] for a file that is not k-space or of a kind that is not read.
+pub fn open(path: &Path) -> Result<Box<dyn RawScan>> {
+    ismrmrd::open(path).map(|scan| Box::new(scan) as Box<dyn RawScan>)
+}
