@@ -1,0 +1,57 @@
+# demo, test, check, bench, image, deploy: CI calls the same.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+PYTHON ?= python3
+VENV ?= $(CURDIR)/.venv
+TOOLS := $(VENV)/tools
+BIN := $(CURDIR)/target/debug
+IMAGE ?= raki-cloud
+
+# Machines of CI and laptops share cores with other work: two threads unless told otherwise.
+export RAYON_NUM_THREADS ?= 2
+export RAKI_CLOUD_PYTHON ?= $(TOOLS)/bin/python
+
+.PHONY: help demo test check bench image deploy build clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## compile every program, in the profile that the tests use too
+	$(CARGO) build --workspace --bins --examples
+
+demo: build ## run a scan through the whole stack on this machine; INPUT=FILE for your own, METHOD=raki|grappa|zero-filled
+	$(BIN)/raki-cloud demo $(if $(INPUT),"$(INPUT)") $(if $(METHOD),--method $(METHOD))
+
+test: build $(TOOLS)/.done ## unit, property, golden and chain tests
+	$(CARGO) test --workspace
+	$(TOOLS)/bin/python -m pytest -q tests/template
+
+check: $(TOOLS)/.done ## format, lints, template
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(TOOLS)/bin/cfn-lint template.yaml
+	cd $(CURDIR) && SAM_CLI_TELEMETRY=0 $(TOOLS)/bin/sam validate --lint --region us-east-1 --template template.yaml
+
+bench: build $(TOOLS)/.done ## speed, as ratios against peers in one run
+	$(TOOLS)/bin/python tests/bench/bench.py --bin $(BIN)
+
+image: ## the CUDA image of gpu-job and the CPU image of prepare-job
+	docker build -f gpu-job/Dockerfile --target gpu-job -t $(IMAGE):gpu .
+	docker build -f gpu-job/Dockerfile --target prepare -t $(IMAGE):prepare .
+
+deploy: ## sam build, then sam deploy with the settings of samconfig.toml
+	sam build
+	sam deploy
+
+$(TOOLS)/.done: tests/requirements.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+clean: ## remove what the commands above made, except compiled code
+	rm -rf $(VENV) demo-output .aws-sam
