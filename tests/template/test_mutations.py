@@ -118,6 +118,8 @@ MUTATIONS = [
     ("alarms_reach_someone_and_have_stable_names", (R, "RawQueueAgeAlarm", P, "AlarmName"), {"Fn::Sub": "${AWS::StackName}-recon-queue-age"}),
     ("the_dashboard_shows_queues_functions_and_jobs", (R, "Dashboard", P, "DashboardBody"), {"Fn::Sub": '{"widgets": []}'}),
     ("the_dashboard_shows_queues_functions_and_jobs", (R, "Dashboard", P, "DashboardBody"), {"Fn::Sub": '{"widgets": [}'}),
+    ("the_encrypted_topic_can_be_reached", (R, "Key", P, "KeyPolicy", "Statement", 2, "Condition"), {"StringEquals": {"aws:SourceAccount": "1"}}),
+    ("the_encrypted_topic_can_be_reached", (R, "AlarmTopicPolicy", P, "PolicyDocument", "Statement", 0, "Condition"), DROP),
     ("only_what_the_emulator_lacks_is_for_aws_only", (R, "RawQueue", "Condition"), "OnAws"),
     ("only_what_the_emulator_lacks_is_for_aws_only", (R, "GpuQueue", "Condition"), DROP),
     ("no_reference_leads_nowhere", function_variable("Submit", "RAKI_JOB_QUEUE"), {"Ref": "GpuQueue"}),

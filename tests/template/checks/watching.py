@@ -5,7 +5,7 @@ import re
 
 from model import number, target
 
-from . import Stack, check
+from . import Stack, check, statements
 from .queues import dead_letters, event_targets, sources
 
 
@@ -95,3 +95,17 @@ def the_dashboard_shows_queues_functions_and_jobs(stack: Stack):
     spots = [(w["x"], w["y"]) for w in widgets]
     if len(set(spots)) != len(spots) or any(w["x"] + w["width"] > 24 for w in widgets):
         yield "widgets of the dashboard overlap or leave its 24 columns"
+
+
+@check
+def the_encrypted_topic_can_be_reached(stack: Stack):
+    """Of both senders: EventBridge sends no source keys to KMS or SNS, so that a condition would silence it."""
+    for holder in ("Key", "AlarmTopicPolicy"):
+        allowed = {s["Principal"]["Service"]: s for s in statements(stack.aws.resources[holder]) if s["Effect"] == "Allow" and "Service" in s["Principal"]}
+        if set(allowed) != {"cloudwatch.amazonaws.com", "events.amazonaws.com"}:
+            yield f"{holder}: admits {sorted(allowed)}"
+            continue
+        if "Condition" in allowed["events.amazonaws.com"]:
+            yield f"{holder}: EventBridge would be refused"
+        if "aws:SourceAccount" not in allowed["cloudwatch.amazonaws.com"].get("Condition", {}).get("StringEquals", {}):
+            yield f"{holder}: admits the alarms of any account"
