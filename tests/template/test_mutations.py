@@ -55,6 +55,7 @@ MUTATIONS = [
     ("notifications_follow_the_contract", (R, "RawQueuePolicy", P, "PolicyDocument", "Statement", 1, "Condition", "ArnEquals"), DROP),
     ("fsx_owns_the_notifications_of_its_bucket", (R, "PreparedRule", "Condition"), "OnAws"),
     ("fsx_owns_the_notifications_of_its_bucket", (R, "PreparedBucket", P, "NotificationConfiguration", "Fn::If", 1), {"Ref": "AWS::NoValue"}),
+    ("fsx_owns_the_notifications_of_its_bucket", (R, "Key", P, "KeyPolicy", "Statement", 3, "Fn::If", 1, "Condition", "ArnLike"), DROP),
     ("fsx_owns_the_notifications_of_its_bucket", (R, "FileSystem", P, "LustreConfiguration", "DeploymentType"), "SCRATCH_1"),
     ("fsx_owns_the_notifications_of_its_bucket", (R, "PreparedAssociation", P, "S3"), DROP),
     ("lifecycles_keep_what_is_needed", (R, "RawBucket", P, "LifecycleConfiguration", "Rules", 2, "TagFilters"), DROP),

@@ -107,6 +107,9 @@ def fsx_owns_the_notifications_of_its_bucket(stack: Stack):
         yield "with FSx nothing brings prepared files to the recon queue"
     if "PreparedRule" in stack.aws.resources:
         yield "without FSx prepared files would be announced twice"
+    principals = [s for s in statements(stack.fsx.resources["Key"]) if s["Principal"] == {"AWS": "*"}]
+    if len(principals) != 1 or not {"StringEquals", "ArnLike"} <= set(principals[0].get("Condition", {})):
+        yield "Key: FSx cannot read the prepared bucket, or others can"
     association = stack.fsx.resources.get("PreparedAssociation", {}).get("Properties", {})
     if association.get("S3", {}).get("AutoImportPolicy", {}).get("Events") != ["NEW", "CHANGED"]:
         yield "FSx does not import new and changed files"
