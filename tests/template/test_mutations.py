@@ -14,8 +14,8 @@ def function_variable(function, name):
     return (R, function, P, "Environment", "Variables", name)
 
 
-def statement(role, index):
-    return (R, role, P, "Policies", 0, "PolicyDocument", "Statement", index)
+def statement(role, sid):
+    return (R, role, P, "Policies", 0, "PolicyDocument", "Statement", sid)
 
 
 # (check, path, new value). A DROP takes the entry away.
@@ -75,17 +75,17 @@ MUTATIONS = [
     ("jobs_get_the_variables_of_their_programs", (R, "PrepareDefinition", P, "ContainerProperties", "Environment", 1), DROP),
     ("every_log_is_kept_for_a_stated_time", (R, "JobLogs", P, "RetentionInDays"), DROP),
     ("every_log_is_kept_for_a_stated_time", (R, "Refresh", P, "LoggingConfig"), DROP),
-    ("wildcards_only_where_aws_has_no_resources", (*statement("DecompressRole", 4), "Resource"), "*"),
-    ("wildcards_only_where_aws_has_no_resources", (*statement("DecompressRole", 4), "Action"), "s3:*"),
-    ("wildcards_only_where_aws_has_no_resources", (*statement("MetricsRole", 4), "Condition"), DROP),
+    ("wildcards_only_where_aws_has_no_resources", (*statement("DecompressRole", "ReadRaw"), "Resource"), "*"),
+    ("wildcards_only_where_aws_has_no_resources", (*statement("DecompressRole", "ReadRaw"), "Action"), "s3:*"),
+    ("wildcards_only_where_aws_has_no_resources", (*statement("MetricsRole", "Publish"), "Condition"), DROP),
     ("wildcards_only_where_aws_has_no_resources", (R, "InstanceRole", P, "ManagedPolicyArns", 0), {"Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/AdministratorAccess"}),
-    ("raw_scans_are_never_written", (*statement("OutcomeRole", 4), "Action"), "s3:PutObject"),
-    ("raw_scans_are_never_written", (*statement("SubmitRole", 4), "Action"), "s3:DeleteObject"),
+    ("raw_scans_are_never_written", (*statement("OutcomeRole", "MarkReconstructed"), "Action"), "s3:PutObject"),
+    ("raw_scans_are_never_written", (*statement("SubmitRole", "ReadPrepared"), "Action"), "s3:DeleteObject"),
     ("each_program_has_a_role_of_its_own", (R, "Submit", P, "Role"), {"Fn::GetAtt": ["DecompressRole", "Arn"]}),
     ("each_program_has_a_role_of_its_own", (R, "PrepareDefinition", P, "ContainerProperties", "JobRoleArn"), {"Fn::GetAtt": ["ExecutionRole", "Arn"]}),
     ("each_program_has_a_role_of_its_own", (R, "Submit", P, "Policies"), ["AmazonS3FullAccess"]),
-    ("functions_may_read_their_queue_and_write_their_log", statement("SubmitRole", 2), DROP),
-    ("functions_may_read_their_queue_and_write_their_log", statement("ScaleRole", 0), DROP),
+    ("functions_may_read_their_queue_and_write_their_log", statement("SubmitRole", "Receive"), DROP),
+    ("functions_may_read_their_queue_and_write_their_log", statement("ScaleRole", "Log"), DROP),
     ("retries_follow_the_exit_codes", (R, "ReconstructDefinition", P, "RetryStrategy", "EvaluateOnExit", 3, "OnExitCode"), "70"),
     ("retries_follow_the_exit_codes", (R, "PrepareDefinition", P, "RetryStrategy", "EvaluateOnExit", 4), DROP),
     ("retries_follow_the_exit_codes", (R, "PrepareDefinition", P, "RetryStrategy", "Attempts"), 1),
@@ -133,12 +133,20 @@ MUTATIONS = [
 ]  # fmt: skip
 
 
+def step_into(holder, step):
+    """The key or index of a step; a text in a list is the Sid of a statement."""
+    if isinstance(holder, list) and isinstance(step, str):
+        return next(index for index, item in enumerate(holder) if item.get("Sid") == step)
+    return step
+
+
 def changed(document, path, value):
     document = copy.deepcopy(document)
     *parents, last = path
     holder = document
     for step in parents:
-        holder = holder[step]
+        holder = holder[step_into(holder, step)]
+    last = step_into(holder, last)
     if value is DROP:
         del holder[last]
     else:
