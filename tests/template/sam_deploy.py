@@ -76,7 +76,7 @@ def environment(scratch, endpoint, release):
         "AWS_ENDPOINT_URL": endpoint,
         **CREDENTIALS,
     }
-    env |= {name: os.environ[name] for name in ("CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN") if name in os.environ}
+    env |= {name: os.environ[name] for name in ("CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN") if name in os.environ}
     if not release:
         env["RAKI_CLOUD_BUILD"] = "dev"
     return env
