@@ -55,6 +55,7 @@ def main():
         check_stack(endpoint, template)
         check_code(build, template)
         check_functions(endpoint, template)
+        check_test_events(endpoint, template)
         deploy(options.source, env, build)
         expect(snapshot(endpoint) == first, "a second deployment of the same template changed resources")
         # --no-prompts also deletes the artefacts of the stack; the buckets of the template are retained, as on AWS.
@@ -219,6 +220,25 @@ def check_functions(endpoint, template):
         expect(started, f"{name} did not start: {body[:500]}")
         if "Records" in event:
             expect("FunctionError" not in answer, f"{name} failed on an empty batch: {body[:500]}")
+
+
+def check_test_events(endpoint, template):
+    """S3 sends a test event to each queue when the notification is set. It must be acknowledged, or it comes back until it is a dead
+    letter and the first alarm of a new stack is a false one."""
+    sqs, standing = boto("sqs", endpoint), snapshot(endpoint)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        counts = {}
+        for name in template.of_type("AWS::SQS::Queue"):
+            attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            answer = sqs.get_queue_attributes(QueueUrl=standing[name][1], AttributeNames=attributes)["Attributes"]
+            counts[name] = sum(map(int, answer.values()))
+        dead = [name for name, count in counts.items() if count and "DeadLetter" in name]
+        expect(not dead, f"a new stack has dead letters in {dead}")
+        if not any(counts.values()):
+            return
+        time.sleep(1)
+    expect(False, f"messages are left over in a new stack: {counts}")
 
 
 def check_deleted(endpoint):
