@@ -6,10 +6,12 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`header`] | the typed ISMRMRD XML header |
+//! | [`xml`] | reads that header from text |
 //! | [`ismrmrd`] | ISMRMRD HDF5 files, read in place |
 
 pub mod header;
 pub mod ismrmrd;
+pub mod xml;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -21,6 +23,10 @@ use crate::{Complex32, Result};
 pub struct Flags(pub u64);
 
 impl Flags {
+    /// First readout of a slice.
+    pub const FIRST_IN_SLICE: u32 = 7;
+    /// Last readout of a slice.
+    pub const LAST_IN_SLICE: u32 = 8;
     /// Noise measurement.
     pub const NOISE: u32 = 19;
     /// Calibration line that is not part of the image.
