@@ -1,0 +1,13 @@
+//! Images for people and programs.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`geometry`] | voxel grid, crop to the field of view that was asked for, affine, upright display |
+//! | [`nifti`] | magnitude volumes as NIfTI-1 |
+//! | [`png`] | a montage that a person can judge |
+//!
+//! Images are `[y, x]`: rows along the phase direction, columns along the readout direction.
+
+pub mod geometry;
+pub mod nifti;
+pub mod png;

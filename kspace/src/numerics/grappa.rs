@@ -1,0 +1,303 @@
+//! GRAPPA (Griswold et al., MRM 47:1202, 2002): missing lines as a linear combination of their acquired neighbours,
+//! with the weights fitted to the calibration lines.
+//!
+//! One fit gives the weights of all coils and of all R-1 missing lines between two acquired ones. A source patch is
+//! `source_lines` grid lines by `taps` readout points by all coils; every place of the calibration block where a patch
+//! and its targets fit is one equation. With the patches as the columns of X and the targets as those of Y the weights
+//! are `V = Y Xᴴ (X Xᴴ + ridge)⁻¹`, in double precision, because X Xᴴ squares the condition number.
+
+use contract::prepared::Sampling;
+use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::solvers::Solve;
+use faer::{Accum, Mat, MatMut, MatRef, Par, Side, c64};
+use ndarray::{Array3, Axis, s};
+
+use crate::{Complex32, Error, Result};
+
+/// Share of the eigenvalues of the normal matrix taken to hold noise only. Patches of smooth coil images lie in a
+/// subspace; what the weakest tenth holds is noise.
+const NOISE_EIGENVALUES: f64 = 0.1;
+/// The weakest outer k-space assumed, relative to the calibration block, in energy.
+const WEAKEST_OUTER_ENERGY: f64 = 1e-4;
+/// Relative ridge below which the solution is rounding error.
+const SMALLEST_RIDGE: f64 = 1e-9;
+
+/// The kernel and its regularisation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Acquired lines in a source patch, 2 or 4, half of them on each side of the target.
+    pub source_lines: usize,
+    /// Readout points in a source patch, odd.
+    pub taps: usize,
+    /// How strongly large weights are avoided.
+    pub ridge: Ridge,
+}
+
+impl Default for Options {
+    /// 2 lines by 5 points, ridge from the noise found in the data.
+    fn default() -> Self {
+        Self { source_lines: 2, taps: 5, ridge: Ridge::Noise }
+    }
+}
+
+/// What is added to the diagonal of the normal matrix A of K rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Ridge {
+    /// This factor times `|A|_F / sqrt(K)`.
+    Relative(f64),
+    /// The factor that balances the error of the fit against the noise the weights pass on. The calibration block is
+    /// far stronger than the lines to be filled, so a fit that is right there follows noise elsewhere. For P
+    /// equations, a noise variance s and mean energies E of the calibration block and of the outer lines:
+    /// `P s (E_calibration / E_outer - 1)`.
+    Noise,
+}
+
+/// Fitted weights.
+pub struct Kernel {
+    sampling: Sampling,
+    options: Options,
+    coils: usize,
+    /// `[(R-1) coil, patch]`.
+    weights: Mat<faer::c32>,
+    /// The ridge used, relative to `|A|_F / sqrt(K)`.
+    pub relative_ridge: f64,
+    /// Complex noise variance of a sample, estimated from the calibration lines; `None` with a given ridge.
+    pub noise_variance: Option<f64>,
+}
+
+/// Fills the missing lines of `kspace` (`[coil, ky, kx]`) between the first and the last acquired one. `mask` says which
+/// lines were acquired; those are returned bit for bit, and lines outside `first..=last` as they are. Sources outside
+/// the acquired range count as zero, so that no line and no readout point is left out at the edges.
+///
+/// # Errors
+/// [`Error::Unsupported`] when there are too few calibration lines, [`Error::Corrupt`] when shapes and sampling do not
+/// fit together.
+pub fn fill(
+    kspace: &Array3<Complex32>,
+    mask: &[bool],
+    sampling: &Sampling,
+    options: &Options,
+) -> Result<Array3<Complex32>> {
+    check(kspace, mask, sampling, options)?;
+    if sampling.acceleration == 1 {
+        return Ok(kspace.clone());
+    }
+    Kernel::fit(kspace, mask, sampling, options)?.apply(kspace, mask)
+}
+
+fn check(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, options: &Options) -> Result<()> {
+    let (coils, lines, points) = kspace.dim();
+    let misfit = |found: String, expected: String| Err(Error::corrupt("sampling of a slice", found, expected));
+    if mask.len() != lines || coils == 0 || points < options.taps {
+        return misfit(
+            format!("k-space of {coils} coils, {lines} lines and {points} points with a mask of {} lines", mask.len()),
+            format!("one mask value a line and at least {} points", options.taps),
+        );
+    }
+    let block = sampling.acs_first.checked_add(sampling.acs_lines);
+    if sampling.acceleration == 0
+        || sampling.offset >= sampling.acceleration
+        || sampling.first > sampling.last
+        || sampling.last >= lines
+        || block.is_none_or(|end| end > lines)
+    {
+        return misfit(format!("{sampling:?}"), format!("a regular grid within {lines} lines"));
+    }
+    if !matches!(options.source_lines, 2 | 4) || options.taps % 2 == 0 {
+        return Err(Error::unsupported(
+            format!("GRAPPA kernel of {} lines by {} points", options.source_lines, options.taps),
+            "use 2 or 4 lines and an odd number of points",
+        ));
+    }
+    Ok(())
+}
+
+impl Kernel {
+    /// Fits the weights to the calibration lines of `kspace`, `[coil, ky, kx]`.
+    ///
+    /// # Errors
+    /// As [`fill`].
+    pub fn fit(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, options: &Options) -> Result<Self> {
+        check(kspace, mask, sampling, options)?;
+        let (coils, _, points) = kspace.dim();
+        let acceleration = sampling.acceleration;
+        let needed = (options.source_lines - 1) * acceleration + 1;
+        if sampling.acs_lines < needed {
+            return Err(Error::unsupported(
+                format!("{} calibration lines at acceleration {acceleration}", sampling.acs_lines),
+                format!("GRAPPA needs at least {needed} neighbouring lines at the centre of k-space"),
+            ));
+        }
+        let shifts = sampling.acs_lines - needed + 1;
+        let places = points - options.taps + 1;
+        let patch = coils * options.source_lines * options.taps;
+        let targets = coils * (acceleration - 1);
+        let before = (options.source_lines / 2 - 1) * acceleration;
+
+        let mut normal = Mat::<c64>::zeros(patch, patch);
+        let mut cross = Mat::<c64>::zeros(patch, targets);
+        let mut x = vec![c64::default(); patch * places];
+        let mut y = vec![c64::default(); targets * places];
+        let wide = |value: &Complex32| c64::new(value.re.into(), value.im.into());
+        for shift in 0..shifts {
+            let first = sampling.acs_first + shift;
+            for (row, to) in x.chunks_exact_mut(places).enumerate() {
+                let (coil, line, tap) = patch_index(row, options);
+                let from = kspace.slice(s![coil, first + line * acceleration, tap..tap + places]);
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(from));
+            }
+            for (row, to) in y.chunks_exact_mut(places).enumerate() {
+                let (missing, coil) = (row / coils + 1, row % coils);
+                let centre = options.taps / 2;
+                let from = kspace.slice(s![coil, first + before + missing, centre..centre + places]);
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(from));
+            }
+            let x = MatRef::from_row_major_slice(&x, patch, places);
+            let y = MatRef::from_row_major_slice(&y, targets, places);
+            let one = c64::new(1.0, 0.0);
+            triangular::matmul(
+                normal.as_mut(),
+                BlockStructure::TriangularLower,
+                Accum::Add,
+                x,
+                BlockStructure::Rectangular,
+                x.adjoint(),
+                BlockStructure::Rectangular,
+                one,
+                Par::Seq,
+            );
+            matmul(cross.as_mut(), Accum::Add, x, y.adjoint(), one, Par::Seq);
+        }
+
+        let scale = frobenius_of_lower(normal.as_ref()) / (patch as f64).sqrt();
+        let failed = |_| Error::unsupported("calibration lines", "they hold no usable signal; check the acquisition");
+        let (relative_ridge, noise_variance) = match options.ridge {
+            Ridge::Relative(factor) => (factor, None),
+            Ridge::Noise => {
+                let equations = (shifts * places) as f64;
+                let values = normal.self_adjoint_eigenvalues(Side::Lower).map_err(|_| failed(()))?;
+                let variance = noise_floor(&values, equations);
+                let ridge = equations * variance * (energy_ratio(kspace, mask, sampling, variance) - 1.0).max(0.0);
+                (ridge / scale, Some(variance))
+            }
+        };
+        let relative_ridge = relative_ridge.max(SMALLEST_RIDGE);
+        if !(scale > 0.0 && relative_ridge.is_finite()) {
+            return Err(failed(()));
+        }
+        for row in 0..patch {
+            normal[(row, row)] += c64::new(relative_ridge * scale, 0.0);
+        }
+        let solution = normal.llt(Side::Lower).map_err(|_| failed(()))?.solve(&cross);
+        let weights = Mat::from_fn(targets, patch, |target, row| {
+            let value = solution[(row, target)];
+            faer::c32::new(value.re as f32, -value.im as f32)
+        });
+        Ok(Self { sampling: *sampling, options: *options, coils, weights, relative_ridge, noise_variance })
+    }
+
+    /// Fills the missing lines of `kspace`, `[coil, ky, kx]`, see [`fill`].
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the shape is not the one the weights were fitted to.
+    pub fn apply(&self, kspace: &Array3<Complex32>, mask: &[bool]) -> Result<Array3<Complex32>> {
+        check(kspace, mask, &self.sampling, &self.options)?;
+        let (coils, lines, points) = kspace.dim();
+        if coils != self.coils {
+            return Err(Error::corrupt(
+                "k-space of a slice",
+                format!("{coils} coils"),
+                format!("{} coils", self.coils),
+            ));
+        }
+        let Sampling { acceleration, offset, first, last, .. } = self.sampling;
+        let (spacing, taps) = (acceleration as isize, self.options.taps);
+        let before = (self.options.source_lines / 2 - 1) as isize * spacing;
+        let mut output = kspace.clone();
+        let mut x = vec![Complex32::default(); self.weights.ncols() * points];
+        let mut y = vec![Complex32::default(); self.weights.nrows() * points];
+        // The grid line at or below `first`, which is not itself on the grid when calibration lines reach further.
+        let mut anchor = first as isize - (first as isize - offset as isize).rem_euclid(spacing);
+        while anchor <= last as isize {
+            let between = |missing: usize| {
+                let line = anchor + missing as isize;
+                (line >= first as isize && line <= last as isize && !mask[line as usize]).then_some(line as usize)
+            };
+            if (1..acceleration).any(|missing| between(missing).is_some()) {
+                for (row, to) in x.chunks_exact_mut(points).enumerate() {
+                    let (coil, line, tap) = patch_index(row, &self.options);
+                    to.fill(Complex32::default());
+                    let line = anchor - before + line as isize * spacing;
+                    if line < 0 || line >= lines as isize || !mask[line as usize] {
+                        continue;
+                    }
+                    // Tap t of the target at kx reads kx + t - taps / 2; outside the readout there is nothing.
+                    let shift = tap as isize - (taps / 2) as isize;
+                    let (start, end) = ((-shift).max(0), (points as isize).min(points as isize - shift));
+                    let from = kspace.slice(s![coil, line, start + shift..end + shift]);
+                    to[start as usize..end as usize].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                }
+                matmul(
+                    MatMut::from_row_major_slice_mut(&mut y, self.weights.nrows(), points),
+                    Accum::Replace,
+                    self.weights.as_ref(),
+                    MatRef::from_row_major_slice(&x, self.weights.ncols(), points),
+                    faer::c32::new(1.0, 0.0),
+                    Par::Seq,
+                );
+                for (row, from) in y.chunks_exact(points).enumerate() {
+                    if let Some(line) = between(row / coils + 1) {
+                        let mut to = output.slice_mut(s![row % coils, line, ..]);
+                        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                    }
+                }
+            }
+            anchor += spacing;
+        }
+        Ok(output)
+    }
+}
+
+/// Coil, source line and tap of a row of the patch matrix.
+const fn patch_index(row: usize, options: &Options) -> (usize, usize, usize) {
+    let each = options.source_lines * options.taps;
+    (row / each, row % each / options.taps, row % options.taps)
+}
+
+fn frobenius_of_lower(matrix: MatRef<'_, c64>) -> f64 {
+    let mut sum = 0.0;
+    for column in 0..matrix.ncols() {
+        sum += matrix[(column, column)].norm_sqr();
+        sum += 2.0 * (column + 1..matrix.nrows()).map(|row| matrix[(row, column)].norm_sqr()).sum::<f64>();
+    }
+    sum.sqrt()
+}
+
+/// Complex noise variance from the ascending eigenvalues of the normal matrix. The smallest eigenvalues of a matrix of
+/// pure noise lie below its variance by a factor that the Marchenko-Pastur law gives.
+fn noise_floor(ascending: &[f64], equations: f64) -> f64 {
+    let count = ((ascending.len() as f64 * NOISE_EIGENVALUES) as usize).max(1);
+    let mean = ascending.iter().take(count).sum::<f64>() / count as f64 / equations;
+    let edge = 1.0 - (ascending.len() as f64 / equations).min(0.8).sqrt();
+    (mean / (edge * edge)).max(0.0)
+}
+
+/// Energy of the calibration block over that of the other acquired lines, both a sample and without noise.
+fn energy_ratio(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, variance: f64) -> f64 {
+    let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+    let (mut inside, mut outside) = ((0.0, 0usize), (0.0, 0usize));
+    for (line, _) in mask.iter().enumerate().filter(|(_, acquired)| **acquired) {
+        let energy: f64 = kspace.index_axis(Axis(1), line).iter().map(|value| f64::from(value.norm_sqr())).sum();
+        let to = if block.contains(&line) { &mut inside } else { &mut outside };
+        *to = (to.0 + energy, to.1 + 1);
+    }
+    let samples = (kspace.len_of(Axis(0)) * kspace.len_of(Axis(2))) as f64;
+    let signal = |(energy, lines): (f64, usize)| energy / (lines.max(1) as f64 * samples) - variance;
+    let inside = signal(inside).max(0.0);
+    let outside = signal(outside).max(WEAKEST_OUTER_ENERGY * inside);
+    if outside > 0.0 { inside / outside } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! Lines to entries and rows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::json;
+
+use super::Log;
+use super::triage::Triage;
+use crate::format::{Counters, Flags, RawScan, ReadoutHead};
+use crate::prepared::SAMPLE_BYTES;
+use crate::{Error, Result};
+
+/// Cosine of the angle above which slices are not parallel: one degree.
+const PARALLEL: f64 = 0.99985;
+
+/// The counters that tell entries apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key {
+    pub(super) slice: u16,
+    pub(super) contrast: u16,
+    pub(super) phase: u16,
+    pub(super) repetition: u16,
+    pub(super) set: u16,
+}
+
+impl From<&Counters> for Key {
+    fn from(counters: &Counters) -> Self {
+        let Counters { slice, contrast, phase, repetition, set, .. } = *counters;
+        Self { slice, contrast, phase, repetition, set }
+    }
+}
+
+/// A readout and the row it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) readout: usize,
+    pub(super) row: usize,
+    /// Whether the line is marked as calibration.
+    pub(super) calibrates: bool,
+}
+
+/// One 2-D k-space.
+pub(super) struct Sorted {
+    pub(super) key: Key,
+    /// Head of its first imaging line.
+    pub(super) head: ReadoutHead,
+    /// By row, repeated rows next to each other in the order of the file.
+    pub(super) lines: Vec<Line>,
+}
+
+impl Sorted {
+    /// The acquired rows, ascending.
+    pub(super) fn rows(&self) -> impl Iterator<Item = usize> {
+        self.lines.chunk_by(|a, b| a.row == b.row).filter_map(|copies| copies.first()).map(|line| line.row)
+    }
+}
+
+/// Sorts imaging and calibration lines. A line lies at row `step_1 + encoded.y / 2 - centre`, where `centre` is the counter
+/// at the centre of k-space. A line that is only for calibration fills a row that has no imaging line.
+/// Entries are ordered by the place of their slice along the slice direction, since scanners number
+/// slices in the order they excite them, then by contrast, phase, repetition and set.
+///
+/// # Errors
+/// [`Error::Corrupt`] for a line outside the matrix, [`Error::Truncated`] when the end of the measurement is missing.
+pub(super) fn sort(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Result<Vec<Sorted>> {
+    let rows = triage.encoding.encoded.matrix[1];
+    let limit = triage.encoding.limits.step_1;
+    let centre = limit.map_or(rows / 2, |limit| usize::from(limit.center));
+    let row_of = |index: usize, head: &ReadoutHead| {
+        let step = usize::from(head.counters.step_1);
+        (step + rows / 2).checked_sub(centre).filter(|row| *row < rows).ok_or_else(|| {
+            let found = format!("phase encoding step {step} with the centre of k-space at step {centre}");
+            Error::corrupt(format!("readout {index}"), found, format!("a place in the encoded matrix of {rows} lines"))
+        })
+    };
+
+    let mut entries = BTreeMap::<Key, Sorted>::new();
+    for index in &triage.imaging {
+        let Some(head) = raw.heads().get(*index) else { continue };
+        let row = row_of(*index, head)?;
+        let calibrates = head.flags.has(Flags::CALIBRATION_AND_IMAGING);
+        let key = Key::from(&head.counters);
+        let entry = entries.entry(key).or_insert_with(|| Sorted { key, head: *head, lines: Vec::new() });
+        entry.lines.push(Line { readout: *index, row, calibrates });
+    }
+    check_complete(raw, &entries, log)?;
+
+    let imaged: HashMap<Key, BTreeSet<usize>> =
+        entries.iter().map(|(key, entry)| (*key, entry.lines.iter().map(|line| line.row).collect())).collect();
+    let (mut lost, mut doubled) = (0usize, 0usize);
+    for index in &triage.calibration {
+        let Some(head) = raw.heads().get(*index) else { continue };
+        let row = row_of(*index, head)?;
+        let key = Key::from(&head.counters);
+        match entries.get_mut(&key) {
+            None => lost += 1,
+            Some(_) if imaged.get(&key).is_some_and(|rows| rows.contains(&row)) => doubled += 1,
+            Some(entry) => entry.lines.push(Line { readout: *index, row, calibrates: true }),
+        }
+    }
+    if lost > 0 {
+        log.warn(format!("{lost} calibration lines belong to no image and are left out"));
+    }
+    let mut sorted: Vec<Sorted> = entries.into_values().collect();
+    let mut copies = 0;
+    for entry in &mut sorted {
+        entry.lines.sort_by_key(|line| (line.row, line.readout));
+        copies = entry.lines.chunk_by(|a, b| a.row == b.row).map(<[Line]>::len).max().unwrap_or(0).max(copies);
+    }
+    order_slices(&mut sorted, log);
+    compare_with_limits(&sorted, triage, log);
+    log.step(
+        "sort",
+        [
+            ("entries", json!(sorted.len())),
+            ("rows", json!(rows)),
+            ("centre_step", json!(centre)),
+            ("calibration_lines_not_used", json!(lost + doubled)),
+        ],
+    );
+    if copies > 1 {
+        log.step("average", [("most_copies_of_a_line", json!(copies))]);
+    }
+    Ok(sorted)
+}
+
+/// Compares entries of the same contrast and set, which are acquired alike. In a measurement that was cut the short ones
+/// are the beginning of a complete one, line by line.
+fn check_complete(raw: &dyn RawScan, entries: &BTreeMap<Key, Sorted>, log: &mut Log) -> Result<()> {
+    let ended = raw.heads().iter().any(|head| head.flags.has(Flags::LAST_IN_MEASUREMENT));
+    let mut fullest = HashMap::<(u16, u16), &Sorted>::new();
+    for entry in entries.values() {
+        let best = fullest.entry((entry.key.contrast, entry.key.set)).or_insert(entry);
+        if entry.lines.len() > best.lines.len() {
+            *best = entry;
+        }
+    }
+    let (mut short, mut cut, mut found, mut expected) = (0usize, true, 0usize, 0usize);
+    for entry in entries.values() {
+        let Some(full) = fullest.get(&(entry.key.contrast, entry.key.set)) else { continue };
+        let beginning = entry.lines.iter().zip(&full.lines).all(|(a, b)| a.row == b.row);
+        found += entry.lines.len();
+        expected += full.lines.len();
+        if entry.lines.len() < full.lines.len() {
+            short += 1;
+            cut &= beginning;
+        }
+    }
+    if short == 0 {
+        return Ok(());
+    }
+    if cut && !ended {
+        let head = entries.values().next().map(|entry| entry.head).unwrap_or_default();
+        let line = u64::from(head.samples) * u64::from(head.channels) * SAMPLE_BYTES;
+        return Err(Error::Truncated {
+            what: format!("measurement with {short} of {} slices incomplete", entries.len()),
+            found: found as u64 * line,
+            expected: expected as u64 * line,
+        });
+    }
+    log.warn(format!("{short} of {} entries have fewer lines than the others", entries.len()));
+    Ok(())
+}
+
+fn order_slices(sorted: &mut [Sorted], log: &mut Log) {
+    let vector = |values: [f32; 3]| values.map(f64::from);
+    let dot = |a: [f64; 3], b: [f64; 3]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let Some(axis) = sorted.first().map(|entry| vector(entry.head.slice_dir)) else { return };
+    let mut place = BTreeMap::<u16, f64>::new();
+    let mut parallel = true;
+    for entry in sorted.iter() {
+        let direction = vector(entry.head.slice_dir);
+        parallel &= dot(axis, direction) >= PARALLEL * dot(axis, axis).max(dot(direction, direction));
+        place.entry(entry.key.slice).or_insert_with(|| dot(axis, vector(entry.head.position)));
+    }
+    if !parallel {
+        log.warn("slices are not parallel: they are kept in the order of their counter");
+    }
+    if !parallel || place.values().any(|place| !place.is_finite()) {
+        return;
+    }
+    let place = |key: &Key| place.get(&key.slice).copied().unwrap_or(0.0);
+    sorted.sort_by(|a, b| place(&a.key).total_cmp(&place(&b.key)).then(a.key.cmp(&b.key)));
+}
+
+fn compare_with_limits(sorted: &[Sorted], triage: &Triage<'_>, log: &mut Log) {
+    let limits = &triage.encoding.limits;
+    let kinds: [(&str, Option<_>, fn(&Key) -> u16); 5] = [
+        ("slices", limits.slice, |key| key.slice),
+        ("contrasts", limits.contrast, |key| key.contrast),
+        ("phases", limits.phase, |key| key.phase),
+        ("repetitions", limits.repetition, |key| key.repetition),
+        ("sets", limits.set, |key| key.set),
+    ];
+    for (name, limit, counter) in kinds {
+        let found = sorted.iter().map(|entry| counter(&entry.key)).collect::<BTreeSet<_>>().len();
+        let stated = limit.map(|limit| usize::from(limit.maximum.saturating_sub(limit.minimum)) + 1);
+        if let Some(stated) = stated.filter(|stated| *stated > found) {
+            log.warn(format!("the header states {stated} {name}, {found} were found"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prepare::testing::Scan;
+    use crate::prepare::triage::triage;
+
+    fn run(scan: &Scan) -> Result<(Vec<Sorted>, Log)> {
+        let mut log = Log::default();
+        let sorted = sort(scan, &triage(scan, &mut log)?, &mut log)?;
+        Ok((sorted, log))
+    }
+
+    #[test]
+    fn the_row_counts_from_the_centre_of_k_space() {
+        let mut scan = Scan::new(1, 4, 6);
+        // Six lines of a matrix of ten, the centre at step 1: partial Fourier.
+        scan.header.encodings[0].encoded.matrix[1] = 10;
+        scan.header.encodings[0].limits.step_1.as_mut().unwrap().center = 1;
+        let (sorted, _) = run(&scan).unwrap();
+        assert_eq!(sorted[0].rows().collect::<Vec<_>>(), [4, 5, 6, 7, 8, 9]);
+
+        scan.header.encodings[0].limits.step_1.as_mut().unwrap().center = 0;
+        let error = run(&scan).err().unwrap().to_string();
+        assert!(error.contains("step 5") && error.contains("10 lines"), "{error}");
+
+        scan.header.encodings[0].limits.step_1 = None;
+        assert_eq!(run(&scan).unwrap().0[0].rows().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn slices_are_ordered_by_place_and_averages_merged() {
+        let mut scan = Scan::new(1, 4, 2);
+        for (slice, z) in [(1u16, -5f32), (2, 10.0)] {
+            for line in 0..2 {
+                for average in 0..3 {
+                    scan.push(1, 4, line);
+                    let head = scan.heads.last_mut().unwrap();
+                    (head.counters.slice, head.counters.average, head.position[2]) = (slice, average, z);
+                }
+            }
+        }
+        scan.heads.last_mut().unwrap().flags = Flags::default().with(Flags::LAST_IN_MEASUREMENT);
+        let (sorted, log) = run(&scan).unwrap();
+        assert_eq!(sorted.iter().map(|entry| entry.key.slice).collect::<Vec<_>>(), [1, 0, 2]);
+        assert_eq!(sorted[0].lines.len(), 6);
+        assert_eq!(sorted[0].rows().count(), 2);
+        assert_eq!(log.steps.last().unwrap().parameters["most_copies_of_a_line"], 3);
+    }
+
+    #[test]
+    fn calibration_lines_fill_rows_without_an_imaging_line() {
+        let mut scan = Scan::new(1, 4, 4);
+        scan.heads[1].flags = Flags::default().with(Flags::CALIBRATION);
+        scan.push(1, 4, 2);
+        scan.heads[4].flags = Flags::default().with(Flags::CALIBRATION);
+        let (sorted, _) = run(&scan).unwrap();
+        let lines: Vec<_> = sorted[0].lines.iter().map(|line| (line.row, line.readout, line.calibrates)).collect();
+        assert_eq!(lines, [(0, 0, false), (1, 1, true), (2, 2, false), (3, 3, false)]);
+    }
+
+    #[test]
+    fn a_measurement_that_was_cut_is_told_from_one_with_missing_lines() {
+        let mut scan = Scan::new(1, 4, 6);
+        for line in 0..3 {
+            scan.push(1, 4, line);
+            scan.heads.last_mut().unwrap().counters.slice = 1;
+        }
+        let error = run(&scan).err().unwrap();
+        assert!(matches!(error, Error::Truncated { found: 288, expected: 384, .. }), "{error}");
+
+        scan.heads.last_mut().unwrap().flags = Flags::default().with(Flags::LAST_IN_MEASUREMENT);
+        let (_, log) = run(&scan).unwrap();
+        assert!(log.warnings.iter().any(|warning| warning.contains("1 of 2 entries")), "{:?}", log.warnings);
+
+        // Other lines than the first slice began with: not a cut.
+        scan.heads.last_mut().unwrap().flags = Flags::default();
+        scan.heads[6].counters.step_1 = 5;
+        assert!(run(&scan).is_ok());
+    }
+}

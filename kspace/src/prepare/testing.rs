@@ -1,0 +1,71 @@
+//! A scan in memory for the tests of the steps.
+
+use std::borrow::Cow;
+
+use crate::format::header::{Encoding, Header, Limit, Space};
+use crate::format::{Counters, RawScan, ReadoutHead};
+use crate::{Complex32, Error, Result};
+
+/// Readouts whose heads and samples a test may change at will.
+pub(crate) struct Scan {
+    pub(crate) header: Header,
+    pub(crate) heads: Vec<ReadoutHead>,
+    pub(crate) samples: Vec<Vec<Complex32>>,
+}
+
+impl Scan {
+    /// One slice of `lines` lines by `samples` points, fully sampled; sample values tell line, coil and point apart.
+    pub(crate) fn new(coils: u16, samples: u16, lines: u16) -> Self {
+        let matrix = [samples.into(), lines.into(), 1];
+        let space = Space { matrix, field_of_view_mm: [200.0, 200.0, 5.0] };
+        let mut encoding = Encoding { encoded: space, recon: space, ..Encoding::default() };
+        encoding.limits.step_1 = Some(Limit { minimum: 0, maximum: lines - 1, center: lines / 2 });
+        let mut scan = Self {
+            header: Header { encodings: vec![encoding], ..Header::default() },
+            heads: Vec::new(),
+            samples: Vec::new(),
+        };
+        (0..lines).for_each(|line| scan.push(coils, samples, line));
+        scan
+    }
+
+    /// Appends a line of slice 0.
+    pub(crate) fn push(&mut self, coils: u16, samples: u16, line: u16) {
+        self.heads.push(ReadoutHead {
+            scan_counter: self.heads.len() as u32,
+            samples,
+            channels: coils,
+            center_sample: samples / 2,
+            sample_time_us: 5.0,
+            read_dir: [1.0, 0.0, 0.0],
+            phase_dir: [0.0, 1.0, 0.0],
+            slice_dir: [0.0, 0.0, 1.0],
+            counters: Counters { step_1: line, ..Counters::default() },
+            ..ReadoutHead::default()
+        });
+        let value = |coil: u16, point: u16| {
+            let angle = f32::from(line) * 0.7 + f32::from(coil) * 2.1 + f32::from(point) * 0.3;
+            Complex32::from_polar(1.0 + f32::from(line % 5), angle)
+        };
+        self.samples.push((0..coils).flat_map(|coil| (0..samples).map(move |point| value(coil, point))).collect());
+    }
+}
+
+impl RawScan for Scan {
+    fn format(&self) -> &'static str {
+        "memory"
+    }
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn heads(&self) -> &[ReadoutHead] {
+        &self.heads
+    }
+
+    fn samples(&self, readout: usize) -> Result<Cow<'_, [Complex32]>> {
+        let samples = self.samples.get(readout).map(|samples| Cow::Borrowed(samples.as_slice()));
+        samples.ok_or_else(|| Error::corrupt("readout", readout, "an existing one"))
+    }
+}

@@ -1,0 +1,265 @@
+//! The prepared file of [`contract::prepared`]: written as a stream, read slice by slice.
+//!
+//! A safetensors file: 8 bytes of length, a JSON header padded with spaces so that the arrays begin at a multiple of
+//! 8 bytes, then `kspace`, `noise_cov`, `geometry` and `mask` in this order. k-space comes first, so that entry `i` lies at a
+//! known place and every complex array is aligned. Python's `safetensors` reads the file from release 0.7 on.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`Writer`] | header, then one entry after the other, then the small arrays |
+//! | [`Reader`] | checks everything a hostile file can claim, then reads one entry a request |
+
+mod reader;
+mod writer;
+
+pub use reader::{FileSource, ReadAt, Reader};
+pub use writer::{Layout, Writer};
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::{Complex32, Error, Result};
+
+#[cfg(target_endian = "big")]
+compile_error!("samples are read in place and are little-endian in every format");
+
+/// Bytes of a complex sample.
+pub(crate) const SAMPLE_BYTES: u64 = size_of::<Complex32>() as u64;
+
+/// Shape of the k-space array, outermost axis first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// 2-D k-spaces in the file.
+    pub entries: usize,
+    /// Coils.
+    pub coils: usize,
+    /// Lines.
+    pub ky: usize,
+    /// Points of a readout.
+    pub kx: usize,
+}
+
+impl Shape {
+    /// Complex samples of one entry; `None` when the number does not fit.
+    #[must_use]
+    pub fn entry_samples(&self) -> Option<usize> {
+        self.coils.checked_mul(self.ky)?.checked_mul(self.kx)
+    }
+
+    /// Bytes of one entry.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when the number does not fit.
+    pub fn entry_bytes(&self) -> Result<u64> {
+        let samples = self.entry_samples().and_then(|samples| u64::try_from(samples).ok());
+        samples.and_then(|samples| samples.checked_mul(SAMPLE_BYTES)).ok_or_else(too_large)
+    }
+}
+
+fn too_large() -> Error {
+    Error::Limit { what: "size of a prepared file in bytes", found: u64::MAX, limit: i64::MAX as u64 }
+}
+
+/// The arrays of a prepared file besides k-space.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SmallArrays {
+    /// `[entry, ky]`, 1 where a line was acquired.
+    pub mask: Array2<u8>,
+    /// `[entry, 12]`: position, read, phase and slice direction; LPS, mm.
+    pub geometry: Array2<f32>,
+    /// `[coil, coil]`, before prewhitening; absent without a noise scan.
+    pub noise_cov: Option<Array2<Complex32>>,
+}
+
+impl SmallArrays {
+    /// Checks the arrays against the shape of k-space and for values that cannot be.
+    fn check(&self, shape: &Shape) -> Result<()> {
+        let same = |what: &str, found: (usize, usize), expected: (usize, usize)| {
+            if found == expected {
+                return Ok(());
+            }
+            Err(Error::corrupt(what, format!("{found:?} values"), format!("{expected:?} values")))
+        };
+        same("mask of a prepared file", self.mask.dim(), (shape.entries, shape.ky))?;
+        same("geometry of a prepared file", self.geometry.dim(), (shape.entries, contract::prepared::GEOMETRY_LENGTH))?;
+        if let Some(covariance) = &self.noise_cov {
+            same("noise covariance of a prepared file", covariance.dim(), (shape.coils, shape.coils))?;
+            if !covariance.iter().all(|value| value.is_finite()) {
+                return Err(Error::corrupt(
+                    "noise covariance of a prepared file",
+                    "a value that is not finite",
+                    "numbers",
+                ));
+            }
+        }
+        if self.mask.iter().any(|value| *value > 1) {
+            return Err(Error::corrupt("mask of a prepared file", "a value above 1", "0 or 1"));
+        }
+        if !self.geometry.iter().all(|value| value.is_finite()) {
+            return Err(Error::corrupt("geometry of a prepared file", "a value that is not finite", "numbers"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether every sample is a number. Bits are compared, because that is done several at a time.
+pub(crate) fn all_finite(samples: &[Complex32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    !samples.iter().fold(false, |bad, value| {
+        bad | (value.re.to_bits() & EXPONENT == EXPONENT) | (value.im.to_bits() & EXPONENT == EXPONENT)
+    })
+}
+
+/// Checks what [`contract::PreparedMeta`] says of each entry against the arrays.
+fn check_entries(meta: &contract::PreparedMeta, shape: &Shape, mask: ArrayView2<'_, u8>) -> Result<()> {
+    let misfit = |found: String, expected: String| Err(Error::corrupt("metadata of a prepared file", found, expected));
+    if meta.entries.len() != shape.entries {
+        return misfit(format!("{} entries", meta.entries.len()), format!("{}", shape.entries));
+    }
+    let matrix = meta.header.matrix;
+    if matrix[..2] != [shape.kx, shape.ky] {
+        return misfit(format!("matrix {matrix:?}"), format!("{} by {} as the arrays", shape.kx, shape.ky));
+    }
+    for (entry, mask) in meta.entries.iter().zip(mask.outer_iter()) {
+        let it = entry.sampling;
+        let block = it.acs_first.checked_add(it.acs_lines);
+        let valid = it.acceleration >= 1
+            && it.offset < it.acceleration
+            && it.first <= it.last
+            && it.last < shape.ky
+            && block.is_some_and(|end| end <= shape.ky)
+            && mask.iter().skip(it.acs_first).take(it.acs_lines).all(|acquired| *acquired == 1);
+        if !valid {
+            return misfit(
+                format!("{it:?}"),
+                format!("a regular grid within {} lines that the mask confirms", shape.ky),
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::PreparedMeta;
+    use contract::prepared::{Entry, GEOMETRY_LENGTH, Header, Sampling};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn meta(shape: &Shape) -> PreparedMeta {
+        let sampling =
+            Sampling { acceleration: 2, offset: 0, acs_first: 1, acs_lines: 2, first: 0, last: shape.ky - 1 };
+        let entry = |slice| Entry { slice, contrast: 0, phase: 0, repetition: 0, set: 0, sampling };
+        PreparedMeta {
+            schema: PreparedMeta::SCHEMA,
+            scan: None,
+            header: Header { matrix: [shape.kx, shape.ky, 1], ..Header::default() },
+            entries: (0..shape.entries as u16).map(entry).collect(),
+            steps: Vec::new(),
+            warnings: vec!["an \"umlaut\" \u{fc}".to_owned()],
+            source_sha256: "00".to_owned(),
+            tool_version: "0".to_owned(),
+        }
+    }
+
+    fn sample(at: usize) -> Complex32 {
+        Complex32::new(at as f32, -0.5 * at as f32)
+    }
+
+    fn write(shape: Shape, with_noise: bool) -> Vec<u8> {
+        let small = SmallArrays {
+            mask: Array2::from_shape_fn((shape.entries, shape.ky), |(_, ky)| u8::from(ky < 3 || ky % 2 == 0)),
+            geometry: Array2::from_shape_fn((shape.entries, GEOMETRY_LENGTH), |(entry, at)| (entry * 12 + at) as f32),
+            noise_cov: with_noise
+                .then(|| Array2::from_shape_fn((shape.coils, shape.coils), |(a, b)| sample(a * 10 + b))),
+        };
+        let mut writer = Writer::new(Vec::new(), &meta(&shape), shape, small).unwrap();
+        let count = shape.entry_samples().unwrap();
+        for entry in 0..shape.entries {
+            writer.entry(&(0..count).map(|at| sample(entry * count + at)).collect::<Vec<_>>()).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    fn read_all(bytes: Vec<u8>) -> Result<()> {
+        let reader = Reader::open(bytes)?;
+        (0..reader.shape.entries).try_for_each(|entry| reader.entry(entry).map(drop))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(entries in 1usize..4, coils in 1usize..4, ky in 3usize..9, kx in 1usize..6, noise: bool) {
+            let shape = Shape { entries, coils, ky, kx };
+            let bytes = write(shape, noise);
+            prop_assert_eq!(Layout::new(&meta(&shape), &shape, noise).unwrap().byte_len(), bytes.len() as u64);
+            let header = u64::from_le_bytes(*bytes.first_chunk().unwrap());
+            prop_assert_eq!(header % 8, 0);
+
+            let reader = Reader::open(bytes.clone()).unwrap();
+            prop_assert_eq!(&reader.meta, &meta(&shape));
+            prop_assert_eq!(reader.shape, shape);
+            prop_assert_eq!(reader.noise_cov.is_some(), noise);
+            prop_assert_eq!(reader.geometry[[entries - 1, 11]], (entries * 12 - 1) as f32);
+            let last = reader.entry(entries - 1).unwrap();
+            prop_assert_eq!(last.dim(), (coils, ky, kx));
+            let count = shape.entry_samples().unwrap();
+            prop_assert!(last.iter().enumerate().all(|(at, value)| *value == sample((entries - 1) * count + at)));
+            prop_assert!(reader.entry(entries).is_err());
+
+            // The reference reader of the format agrees.
+            let peer = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            let kspace = peer.tensor(contract::prepared::KSPACE).unwrap();
+            prop_assert_eq!(kspace.shape(), [entries, coils, ky, kx]);
+            prop_assert_eq!(kspace.dtype(), safetensors::Dtype::C64);
+        }
+
+        #[test]
+        fn damaged_files_give_errors_and_never_panics(at in any::<prop::sample::Index>(), value: u8, cut in any::<prop::sample::Index>()) {
+            let bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3 }, true);
+            let mut changed = bytes.clone();
+            let at = at.index(changed.len());
+            changed[at] = value;
+            let _ = read_all(changed);
+            let mut short = bytes;
+            short.truncate(cut.index(short.len()));
+            prop_assert!(read_all(short).is_err());
+        }
+
+        #[test]
+        fn hostile_headers_give_errors(
+            axes in prop::collection::vec(any::<u64>(), 4), ends in prop::collection::vec(any::<u64>(), 2), length: u64,
+        ) {
+            let tensor = format!(r#"{{"dtype":"C64","shape":{axes:?},"data_offsets":[0,{}]}}"#, ends[0]);
+            let json = format!(r#"{{"__metadata__":{{"schema":"1"}},"kspace":{tensor},"mask":{tensor}}}"#);
+            for length in [json.len() as u64, length] {
+                let mut bytes = length.to_le_bytes().to_vec();
+                bytes.extend(json.bytes());
+                prop_assert!(read_all(bytes).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_file_may_still_be_arriving_and_a_long_one_is_corrupt() {
+        let mut bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3 }, false);
+        let whole = bytes.clone();
+        bytes.pop();
+        assert!(matches!(Reader::open(bytes), Err(Error::Truncated { .. })));
+        let mut long = whole;
+        long.push(0);
+        assert!(matches!(Reader::open(long), Err(Error::Corrupt { .. })));
+    }
+
+    #[test]
+    fn the_writer_refuses_what_the_reader_would() {
+        let shape = Shape { entries: 1, coils: 1, ky: 4, kx: 2 };
+        let small =
+            SmallArrays { mask: Array2::ones((1, 4)), geometry: Array2::zeros((1, GEOMETRY_LENGTH)), noise_cov: None };
+        let writer = || Writer::new(Vec::new(), &meta(&shape), shape, small.clone()).unwrap();
+        assert!(writer().finish().is_err());
+        assert!(writer().entry(&[sample(0); 7]).is_err());
+        assert!(writer().entry(&[Complex32::new(f32::NAN, 0.0); 8]).is_err());
+        let wrong = SmallArrays { mask: Array2::zeros((1, 4)), ..small.clone() };
+        assert!(Writer::new(Vec::new(), &meta(&shape), shape, wrong).is_err());
+    }
+}

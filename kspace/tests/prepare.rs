@@ -1,0 +1,132 @@
+//! Preparation of whole files: the phantom through the raw format, the prepared file and the reconstruction.
+
+use std::path::Path;
+
+use kspace::Complex32;
+use kspace::numerics::combine::rss;
+use kspace::numerics::fft::ifft2c;
+use kspace::numerics::grappa;
+use kspace::numerics::metrics::psnr;
+use kspace::phantom::Phantom;
+use kspace::prepare::{Options, Plan, plan};
+use kspace::prepared::{FileSource, Reader};
+use ndarray::{Array3, s};
+
+fn options() -> Options {
+    Options { scan: None, source_sha256: "ab".repeat(32) }
+}
+
+/// Prepares a raw file into `to` and opens the result.
+fn prepare(raw: &Path, to: &Path) -> (Plan, Reader<FileSource>) {
+    let raw = kspace::format::open(raw).unwrap();
+    let plan = plan(raw.as_ref(), &options()).unwrap();
+    let mut told = Vec::new();
+    let file = std::fs::File::create(to).unwrap();
+    drop(plan.write(raw.as_ref(), file, &mut |done, all| told.push((done, all))).unwrap());
+    let entries = plan.shape().entries;
+    assert_eq!(told, (1..=entries).map(|done| (done, entries)).collect::<Vec<_>>());
+    assert_eq!(std::fs::metadata(to).unwrap().len(), plan.byte_len());
+    let reader = Reader::open(FileSource::open(to).unwrap()).unwrap();
+    (plan, reader)
+}
+
+fn phantom() -> Phantom {
+    Phantom { slices: 3, coils: 8, matrix: 96, acceleration: 2, acs: 24, snr: 60.0, seed: 5 }
+}
+
+#[test]
+fn a_phantom_becomes_entries_in_the_order_of_its_slices() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("raw.h5");
+    phantom().write_ismrmrd(&raw).unwrap();
+    let (plan, reader) = prepare(&raw, &folder.path().join("a.safetensors"));
+    assert_eq!(&reader.meta, plan.meta());
+    let shape = reader.shape;
+    assert_eq!((shape.entries, shape.coils, shape.ky, shape.kx), (3, 8, 96, 96));
+    let names: Vec<&str> = reader.meta.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["triage", "prewhiten", "remove_oversampling", "sort", "detect_sampling"]);
+    assert!(reader.meta.warnings.is_empty(), "{:?}", reader.meta.warnings);
+    assert!(reader.noise_cov.is_some() && reader.meta.header.geometry_known);
+    let places: Vec<f32> = (0..3).map(|entry| reader.geometry[[entry, 2]]).collect();
+    assert!(places.is_sorted() && places[0] < places[2], "{places:?}");
+
+    for (index, entry) in reader.meta.entries.iter().enumerate() {
+        assert_eq!(entry.sampling.acceleration, 2);
+        assert!(entry.sampling.acs_lines >= 24);
+        let kspace = reader.entry(index).unwrap();
+        for ky in 0..shape.ky {
+            let energy: f32 = kspace.slice(s![.., ky, ..]).iter().map(|value| value.norm_sqr()).sum();
+            assert_eq!(energy > 0.0, reader.mask[[index, ky]] == 1, "entry {index}, line {ky}");
+        }
+    }
+}
+
+#[test]
+fn the_same_file_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("raw.h5");
+    phantom().write_ismrmrd(&raw).unwrap();
+    let (a, b) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
+    prepare(&raw, &a);
+    prepare(&raw, &b);
+    assert!(std::fs::read(a).unwrap() == std::fs::read(b).unwrap());
+}
+
+/// Mean over the air around the head of `a conj(b)`, for every pair of coils.
+fn noise_covariance(images: &Array3<Complex32>, rim: usize) -> Vec<Vec<Complex32>> {
+    let (coils, rows, columns) = images.dim();
+    let corner =
+        |row: usize, column: usize| (row < rim || row >= rows - rim) && (column < rim || column >= columns - rim);
+    let air: Vec<(usize, usize)> = (0..rows)
+        .flat_map(|row| (0..columns).map(move |column| (row, column)))
+        .filter(|at| corner(at.0, at.1))
+        .collect();
+    let mean = |a: usize, b: usize| {
+        let sum: Complex32 = air.iter().map(|at| images[[a, at.0, at.1]] * images[[b, at.0, at.1]].conj()).sum();
+        sum / air.len() as f32
+    };
+    (0..coils).map(|a| (0..coils).map(|b| mean(a, b)).collect()).collect()
+}
+
+#[test]
+fn noise_of_a_prepared_scan_is_white_and_of_unit_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("raw.h5");
+    // So noisy that nothing else is left in the corners.
+    Phantom { slices: 2, coils: 4, matrix: 192, acceleration: 1, snr: 3.0, ..phantom() }.write_ismrmrd(&raw).unwrap();
+    let (_, reader) = prepare(&raw, &folder.path().join("a.safetensors"));
+    let mut diagonal = 0.0;
+    let mut correlation: f32 = 0.0;
+    for entry in 0..2 {
+        let covariance = noise_covariance(&ifft2c(&reader.entry(entry).unwrap()), 24);
+        for a in 0..4 {
+            // Real and imaginary part have variance 1 each.
+            diagonal += covariance[a][a].re / 2.0 / 8.0;
+            for b in 0..a {
+                correlation = correlation.max(covariance[a][b].norm() / 2.0);
+            }
+        }
+    }
+    assert!((diagonal - 1.0).abs() < 0.03, "variance {diagonal}");
+    assert!(correlation < 0.1, "correlation {correlation}");
+}
+
+#[test]
+fn grappa_unfolds_the_phantom() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("raw.h5");
+    let phantom = phantom();
+    phantom.write_ismrmrd(&raw).unwrap();
+    let (_, reader) = prepare(&raw, &folder.path().join("a.safetensors"));
+    let full = folder.path().join("full.h5");
+    phantom.write_full_ismrmrd(&full).unwrap();
+    let (_, reference) = prepare(&full, &folder.path().join("b.safetensors"));
+    for (index, entry) in reader.meta.entries.iter().enumerate() {
+        let kspace = reader.entry(index).unwrap();
+        let mask: Vec<bool> = reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect();
+        let filled = grappa::fill(&kspace, &mask, &entry.sampling, &grappa::Options::default()).unwrap();
+        let truth = rss(&ifft2c(&reference.entry(index).unwrap()));
+        let (found, folded) = (psnr(&rss(&ifft2c(&filled)), &truth), psnr(&rss(&ifft2c(&kspace)), &truth));
+        assert!(found > folded + 6.0, "slice {index}: GRAPPA {found} dB, zero-filled {folded} dB");
+    }
+}
