@@ -11,6 +11,8 @@ use crate::write::Writer;
 use crate::{Error, Location, Object, ObjectInfo, PutOptions, PutOutcome, Result, disk, s3};
 
 /// Reads and writes objects. Cheap to clone.
+///
+/// Requests are boxed: the SDK's futures are some 10 KiB and deeply nested, and would make every caller's as large.
 #[derive(Debug, Clone)]
 pub struct Store {
     s3: Option<aws_sdk_s3::Client>,
@@ -41,7 +43,9 @@ impl Store {
     /// [`Error::Retryable`] or [`Error::Final`].
     pub async fn head(&self, at: &Location) -> Result<Option<ObjectInfo>> {
         match at {
-            Location::S3 { bucket, key } => s3::head(self.client("looking for an object")?, bucket, key).await,
+            Location::S3 { bucket, key } => {
+                Box::pin(s3::head(self.client("looking for an object")?, bucket, key)).await
+            }
             Location::Path(path) => disk::head(path.clone()).await,
         }
     }
@@ -61,7 +65,7 @@ impl Store {
     /// [`Error::Retryable`] or [`Error::Final`].
     pub async fn get_object(&self, at: &Location) -> Result<Option<Object>> {
         match at {
-            Location::S3 { bucket, key } => s3::get(self.client("reading an object")?, bucket, key).await,
+            Location::S3 { bucket, key } => Box::pin(s3::get(self.client("reading an object")?, bucket, key)).await,
             Location::Path(path) => disk::get(path.clone()).await,
         }
     }
@@ -73,7 +77,7 @@ impl Store {
     pub async fn get_range(&self, at: &Location, range: Range<u64>) -> Result<Bytes> {
         match at {
             Location::S3 { bucket, key } => {
-                s3::get_range(self.client("reading a range")?, bucket, key, range, None).await
+                Box::pin(s3::get_range(self.client("reading a range")?, bucket, key, range, None)).await
             }
             Location::Path(path) => disk::get_range(path.clone(), range).await,
         }
@@ -87,7 +91,7 @@ impl Store {
         let bytes = bytes.into();
         match at {
             Location::S3 { bucket, key } => {
-                s3::put(self.client("writing an object")?, bucket, key, bytes, options).await
+                Box::pin(s3::put(self.client("writing an object")?, bucket, key, bytes, options)).await
             }
             Location::Path(path) => disk::put(path.clone(), bytes, options.condition.clone()).await,
         }

@@ -1,0 +1,182 @@
+//! What became of a Batch job: the history of its scan, and quarantine where the data are to blame.
+//!
+//! Events arrive at least once and in any order
+//! (<https://docs.aws.amazon.com/batch/latest/userguide/batch_cwe_events.html>); the history keeps them in the order of
+//! time and knows each once.
+
+use contract::{ExitCode, ScanId, Stage, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+use store::state;
+
+use crate::config::Outcome;
+use crate::decompress::refusal;
+use crate::message::Created;
+use crate::ports::{GetObject, PutObject, TagObject};
+use crate::{Error, PREPARE_JOB, RECONSTRUCT_JOB, Result, event};
+
+/// The tag that lets a raw object's lifecycle rule archive it.
+const RECONSTRUCTED: (&str, &str) = ("reconstructed", "true");
+
+/// A "Batch Job State Change" event, as far as it is used.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JobEvent {
+    /// When it happened.
+    pub time: Timestamp,
+    /// The job.
+    pub detail: Job,
+}
+
+/// The job of a [`JobEvent`], in the form of `DescribeJobs`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// Its name, which ends in the scan id.
+    pub job_name: String,
+    /// Its state.
+    pub status: String,
+    /// Why it is in that state.
+    pub status_reason: Option<String>,
+    /// The attempts that are over.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+    /// The container of the last attempt.
+    pub container: Option<Container>,
+}
+
+/// One try of a job.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Its container.
+    pub container: Option<Container>,
+    /// Why it ended.
+    pub status_reason: Option<String>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Container {
+    /// Its exit code, if it came to that.
+    pub exit_code: Option<i32>,
+    /// What Batch says of it, such as `OutOfMemoryError: Container killed due to memory usage`.
+    pub reason: Option<String>,
+}
+
+/// What an event means for its scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meaning {
+    /// The scan.
+    pub scan: ScanId,
+    /// What the job did.
+    pub stage: Stage,
+    /// What happened.
+    pub state: State,
+    /// Which try, from 1.
+    pub attempt: u32,
+    /// Why, as far as the event tells.
+    pub reason: Option<String>,
+}
+
+/// Reads an event; `None` for a job that is not ours or a state that says nothing new.
+#[must_use]
+pub fn meaning(job: &Job) -> Option<Meaning> {
+    let (stage, scan) = match (job.job_name.strip_prefix(RECONSTRUCT_JOB), job.job_name.strip_prefix(PREPARE_JOB)) {
+        (Some(scan), _) => (Stage::Reconstruct, scan),
+        (_, Some(scan)) => (Stage::Decompress, scan),
+        _ => return None,
+    };
+    let scan: ScanId = scan.parse().ok()?;
+    let over = u32::try_from(job.attempts.len()).unwrap_or(u32::MAX);
+    let (state, attempt, reason) = match job.status.as_str() {
+        "RUNNING" => (State::Started, over.saturating_add(1), None),
+        // Back in the queue after an attempt.
+        "RUNNABLE" if over > 0 => (State::Retrying, over, Some(failure(job))),
+        "SUCCEEDED" => (State::Done, over.max(1), None),
+        "FAILED" => {
+            let refused = exit_code(job).and_then(ExitCode::from_code) == Some(ExitCode::BadData);
+            (if refused { State::Quarantined } else { State::Failed }, over.max(1), Some(failure(job)))
+        }
+        _ => return None,
+    };
+    Some(Meaning { scan, stage, state, attempt, reason })
+}
+
+fn last_container(job: &Job) -> Option<&Container> {
+    job.attempts.last().and_then(|attempt| attempt.container.as_ref()).or(job.container.as_ref())
+}
+
+fn exit_code(job: &Job) -> Option<i32> {
+    last_container(job).and_then(|container| container.exit_code)
+}
+
+/// One sentence on why an attempt failed. What Batch says names no one: it knows instances and containers only.
+fn failure(job: &Job) -> String {
+    let said = last_container(job)
+        .and_then(|container| container.reason.as_deref())
+        .or_else(|| job.attempts.last().and_then(|attempt| attempt.status_reason.as_deref()))
+        .or(job.status_reason.as_deref());
+    let said = said.map(|text| format!(" ({text})")).unwrap_or_default();
+    match (exit_code(job), exit_code(job).and_then(ExitCode::from_code)) {
+        (_, Some(ExitCode::BadData)) => "the data cannot be reconstructed; the log of the job says why".to_owned(),
+        (_, Some(ExitCode::Transient)) => format!("the job was interrupted or a service did not answer{said}"),
+        (_, Some(ExitCode::Usage)) => format!("the job was started in a wrong way{said}"),
+        (_, Some(ExitCode::Bug)) => format!("the job met a defect of the software{said}"),
+        (_, Some(ExitCode::Done)) => format!("the job ended well and Batch calls it failed{said}"),
+        (Some(137), None) => format!("the job was killed, by a lack of memory or by its time limit{said}"),
+        (Some(code), None) => format!("the job ended with exit code {code}{said}"),
+        (None, _) => format!("the job did not come to an end{said}"),
+    }
+}
+
+/// Deals with one event.
+///
+/// # Errors
+/// Those of the store; Lambda then tries again.
+pub async fn handle<P>(ports: &P, config: &Outcome, job: &JobEvent) -> Result<()>
+where
+    P: GetObject + PutObject + TagObject,
+{
+    let Some(mut meaning) = meaning(&job.detail) else {
+        tracing::info!("acknowledged: says nothing of a scan");
+        return Ok(());
+    };
+    let scan = &meaning.scan;
+    if meaning.state == State::Quarantined {
+        // The job knows better than its exit code.
+        if let Some(left) = state::job_failure(ports, &config.state, scan).await? {
+            meaning.reason = Some(left.reason);
+        }
+        let raw = state::raw_of(ports, &config.state, scan).await?;
+        let raw = raw.ok_or(Error::Bug("a job of a scan that decompress never saw"))?;
+        let reason = meaning.reason.as_deref().unwrap_or_default();
+        let refusal = refusal(scan, meaning.stage, job.time, reason);
+        state::record_quarantine(ports, &config.state, &raw.key, &refusal).await?;
+    }
+    if meaning.state == State::Failed {
+        tracing::error!(%scan, stage = %meaning.stage, reason = meaning.reason, "a job failed for good");
+    } else {
+        tracing::info!(%scan, stage = %meaning.stage, state = ?meaning.state, attempt = meaning.attempt, "recorded");
+    }
+    let line = event(job.time, meaning.stage, meaning.state, meaning.attempt, meaning.reason.clone());
+    state::record_status(ports, &config.state, scan, line).await?;
+    if (meaning.stage, meaning.state) == (Stage::Reconstruct, State::Done) {
+        mark_reconstructed(ports, config, scan).await?;
+    }
+    Ok(())
+}
+
+/// Tags the raw object, so that it may be archived.
+async fn mark_reconstructed<P: GetObject + TagObject>(ports: &P, config: &Outcome, scan: &ScanId) -> Result<()> {
+    match state::raw_of(ports, &config.state, scan).await? {
+        Some(raw) if raw.bucket == config.raw_bucket => {
+            let object = Created { bucket: raw.bucket, key: raw.key, version: raw.version, etag: None };
+            ports.tag_object(&object, RECONSTRUCTED.0, RECONSTRUCTED.1).await
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
