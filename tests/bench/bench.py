@@ -1,0 +1,66 @@
+"""Speed as ratios against peers, measured in alternation in one run.
+
+    bench.py --bin target/debug [--slices 20] [--rounds 3]
+
+Absolute times of a shared machine mean little; a ratio of neighbouring runs means more. Every line printed names both
+sides, the median of each and the ratio of the medians.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+p.add_argument("--bin", type=pathlib.Path, required=True)
+p.add_argument("--slices", type=int, default=20, help="20 slices of 32 coils, 320x320, fully sampled, are a file of 1 GB")
+p.add_argument("--rounds", type=int, default=3)
+a = p.parse_args()
+
+H5PY = """
+import sys, time, json, resource, h5py
+start = time.perf_counter()
+with h5py.File(sys.argv[1], "r") as f:
+    rows = f["dataset/data"][:]
+megabytes = sum(x.nbytes for x in rows["data"]) / 1e6
+print(json.dumps({"seconds": time.perf_counter() - start, "megabytes": megabytes,
+                  "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}))
+"""
+
+
+def run(*command):
+    """The JSON that a program prints as its last line."""
+    done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(what, ours, peer):
+    """Alternates two callables that return JSON with `seconds`; prints medians and the ratio of speeds."""
+    left, right = [], []
+    for _ in range(a.rounds):
+        left.append(ours())
+        right.append(peer())
+    median = lambda rows: statistics.median(row["seconds"] for row in rows)
+    print(f"{what}: {median(left):.2f} s against {median(right):.2f} s, {median(right) / median(left):.2f} times as fast")
+    return left, right
+
+
+examples = a.bin / "examples"
+with tempfile.TemporaryDirectory() as folder:
+    scan = pathlib.Path(folder) / "scan.h5"
+    start = time.perf_counter()
+    run(a.bin / "raki-cloud", "phantom", "--out", scan, "--slices", a.slices, "--coils", 32, "--matrix", 320, "--r", 1,
+        "--acs", 0, "--json")
+    print(f"made a phantom of {scan.stat().st_size / 1e9:.2f} GB in {time.perf_counter() - start:.0f} s")
+    h5py = lambda: run(sys.executable, "-c", H5PY, scan)
+    compare("read all samples, against h5py's bulk read", lambda: run(examples / "read_ismrmrd", scan), h5py)
+    ours, _ = compare("prepare (read, prewhiten, crop, sort), against h5py's bulk read",
+                      lambda: run(examples / "prepare_rate", scan), h5py)
+    print(f"prepare: peak memory {max(row['peak_megabytes'] for row in ours):.0f} MB with the mapped file")
+
+step = run(examples / "bench_raki")
+print(f"RAKI training step on the CPU, matrix products with fused loops against candle tensors: {step['ratio']:.2f} times as fast")
+print(json.dumps(step))

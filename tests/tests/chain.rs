@@ -1,0 +1,352 @@
+//! The whole chain, with the real functions, queues, template and job: whatever is uploaded ends exactly once, as images
+//! or as a refusal that a physicist understands.
+//!
+//! One stack serves all cases. Cases that disturb nobody run together; the ones that kill processes follow alone. Then no
+//! message may be left anywhere, and no record or log may hold a name.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use chain_tests::{bomb, gzip, radial, tar_gz};
+use contract::{Manifest, Method, Quarantine, ScanId, Stage, State};
+use kspace::phantom::Phantom;
+use local::{Options, Outcome, Stack, Uploaded};
+
+/// Long enough for every case on two busy cores.
+const LIMIT: Duration = Duration::from_secs(240);
+/// A failed message returns after this many seconds.
+const VISIBILITY: u64 = 10;
+/// Archives over this size go to the CPU job.
+const LAMBDA_BYTES: u64 = 8 << 20;
+/// A name as people put it into paths.
+const NAME: &str = "Müller+Erika *1970";
+
+/// A small scan as ISMRMRD bytes, other bytes for every seed.
+fn scan(seed: u64) -> Vec<u8> {
+    made(&Phantom { slices: 2, coils: 4, matrix: 64, acceleration: 2, acs: 20, seed, ..Phantom::default() })
+}
+
+fn made(phantom: &Phantom) -> Vec<u8> {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let path = dir.path().join("scan.h5");
+    phantom.write_ismrmrd(&path).expect("a phantom");
+    std::fs::read(&path).expect("the phantom's bytes")
+}
+
+async fn reconstructed(stack: &Stack, scan: &ScanId) -> Result<Manifest> {
+    match stack.wait(scan, LIMIT).await? {
+        Outcome::Reconstructed(manifest) => Ok(*manifest),
+        other => bail!("ended as {other:?}"),
+    }
+}
+
+/// Waits for a refusal whose reason holds every one of `words`.
+async fn refused(stack: &Stack, scan: &ScanId, stage: Stage, words: &[&str]) -> Result<Quarantine> {
+    let record = match stack.wait(scan, LIMIT).await? {
+        Outcome::Quarantined(record) => record,
+        other => bail!("ended as {other:?}"),
+    };
+    ensure!(record.stage == stage, "refused by {}", record.stage);
+    for word in words {
+        ensure!(record.reason.contains(word), "the reason does not speak of {word:?}: {}", record.reason);
+    }
+    ensure!(!record.run_again.is_empty(), "how to run it again is missing");
+    Ok(record)
+}
+
+/// Versions that ever existed of the objects of `bucket` below `prefix`.
+async fn versions(stack: &Stack, bucket: &str, prefix: &str) -> Result<Vec<String>> {
+    let answer = stack.s3.list_object_versions().bucket(bucket).prefix(prefix).send().await?;
+    Ok(answer.versions().iter().filter_map(|version| version.key().map(str::to_owned)).collect())
+}
+
+async fn upload(stack: &Stack, key: &str, bytes: Vec<u8>) -> Result<Uploaded> {
+    Ok(stack.upload_bytes(bytes, key, None).await?)
+}
+
+/// What S3 tells the raw queue of an upload.
+fn event(bucket: &str, uploaded: &Uploaded, encoded_key: &str) -> String {
+    serde_json::json!({"Records": [{
+        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1", "eventTime": "2026-11-23T10:00:00.000Z",
+        "eventName": "ObjectCreated:Put", "userIdentity": {"principalId": "x"}, "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+        "responseElements": {}, "s3": {"s3SchemaVersion": "1.0", "configurationId": "raw",
+            "bucket": {"name": bucket, "ownerIdentity": {"principalId": "x"}, "arn": format!("arn:aws:s3:::{bucket}")},
+            "object": {"key": encoded_key, "size": 1, "eTag": "0", "versionId": uploaded.version, "sequencer": "00"}}
+    }]})
+    .to_string()
+}
+
+async fn send_to_raw_queue(stack: &Stack, body: &str) -> Result<()> {
+    let url = stack.description.queues.get("RawQueue").context("the raw queue has an output")?;
+    stack.sqs.send_message().queue_url(url).message_body(body).send().await?;
+    Ok(())
+}
+
+/// A plain archive becomes images, and the same bytes of image as without AWS.
+async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
+    let bytes = scan(1);
+    let uploaded = upload(stack, "plain/scan.tar.gz", tar_gz(&[("notes.txt", b"hello"), ("scan.h5", &bytes)])?).await?;
+    let manifest = reconstructed(stack, &uploaded.scan).await?;
+    let dir = tempfile::tempdir()?;
+    stack.download(&uploaded.scan, &dir.path().join("chain")).await?;
+    std::fs::write(dir.path().join("scan.h5"), &bytes)?;
+    let [h5, prepared, out] = ["scan.h5", "scan.safetensors", "local"].map(|name| dir.path().join(name));
+    local::files::prepare(&h5, &prepared, dir.path(), &mut |_, _| {})?;
+    let settings = local::files::Settings { method: Method::Raki, seed: 0, device: contract::DevicePreference::Auto };
+    let alone = tokio::task::spawn_blocking(move || local::files::reconstruct(&prepared, &out, settings, &gpu_job::Silent)).await??;
+    let image = |from: &str| std::fs::read(dir.path().join(from).join("image.nii.gz"));
+    ensure!(image("chain")? == image("local")?, "chain and command line differ");
+    ensure!(manifest.source.sha256 == alone.source.sha256, "the same raw file has two hashes");
+    let names: BTreeSet<_> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
+    ensure!(names == BTreeSet::from(["image.nii.gz", "metrics.json", "preview.png"]), "outputs are {names:?}");
+    Ok(())
+}
+
+/// A key of spaces, plus and umlauts is mirrored exactly.
+async fn key_with_space_plus_umlaut(stack: &Stack) -> Result<()> {
+    let uploaded = upload(stack, &format!("a b/{NAME}.h5"), scan(2)).await?;
+    reconstructed(stack, &uploaded.scan).await?;
+    let keys = stack.list(&stack.description.buckets.results, "a b/").await?;
+    ensure!(keys.contains(&format!("a b/{NAME}/manifest.json")), "results lie under {keys:?}");
+    Ok(())
+}
+
+/// The same event, twice more: one prepared file, one job, one manifest.
+async fn the_same_event_again(stack: &Stack) -> Result<()> {
+    let uploaded = upload(stack, "twice/scan.h5", scan(3)).await?;
+    let body = event(&stack.description.buckets.raw, &uploaded, "twice/scan.h5");
+    send_to_raw_queue(stack, &body).await?;
+    reconstructed(stack, &uploaded.scan).await?;
+    send_to_raw_queue(stack, &body).await?;
+    drained(stack, &["RawQueue", "ReconQueue"]).await?;
+    let buckets = &stack.description.buckets;
+    ensure!(versions(stack, &buckets.results, "twice/scan/manifest.json").await?.len() == 1, "the manifest was written again");
+    ensure!(versions(stack, &buckets.prepared, "twice/").await?.len() == 1, "the scan was prepared again");
+    ensure!(stack.jobs_of(&uploaded.scan).len() == 1, "the scan was submitted again");
+    Ok(())
+}
+
+/// Two scans at once, whose names collide without their endings, keep apart.
+async fn two_scans_of_one_stem_at_once(stack: &Stack) -> Result<()> {
+    let (first, second) =
+        tokio::try_join!(upload(stack, "pair/scan.h5", scan(4)), upload(stack, "pair/scan.h5.gz", gzip(&scan(5))?))?;
+    let (first, second) = tokio::try_join!(reconstructed(stack, &first.scan), reconstructed(stack, &second.scan))?;
+    ensure!(first.source.sha256 != second.source.sha256, "both are of one file");
+    let manifests = stack.list(&stack.description.buckets.results, "pair/").await?;
+    ensure!(manifests.iter().filter(|key| key.ends_with("/manifest.json")).count() == 2, "results are {manifests:?}");
+    Ok(())
+}
+
+/// A new upload under an old name replaces the images.
+async fn a_new_version_replaces_the_images(stack: &Stack) -> Result<()> {
+    let old = upload(stack, "again/scan.h5", scan(6)).await?;
+    reconstructed(stack, &old.scan).await?;
+    let new = upload(stack, "again/scan.h5", scan(7)).await?;
+    ensure!(old.scan != new.scan, "two versions are one scan");
+    let manifest = reconstructed(stack, &new.scan).await?;
+    ensure!(manifest.scan == new.scan, "the manifest is still the old one");
+    Ok(())
+}
+
+/// A method asked for at the upload is used, an unknown one is refused with the choices.
+async fn method_of_the_upload(stack: &Stack) -> Result<()> {
+    let uploaded = stack.upload_bytes(scan(8), "method/grappa.h5", Some(Method::Grappa)).await?;
+    let manifest = reconstructed(stack, &uploaded.scan).await?;
+    ensure!(manifest.method == Method::Grappa && manifest.losses.is_empty(), "it was {}", manifest.method);
+    Ok(())
+}
+
+async fn refusals_of_archives(stack: &Stack) -> Result<()> {
+    let whole = tar_gz(&[("scan.h5", &scan(9))])?;
+    let cases: [(&str, Vec<u8>, &[&str]); 6] = [
+        ("refused/truncated.tar.gz", whole[..whole.len() / 2].to_vec(), &["incomplete"]),
+        ("refused/no raw data.tar.gz", tar_gz(&[("a.txt", b"hello"), ("b.pdf", b"%PDF-1.7")])?, &["no raw data", "a text file"]),
+        ("refused/bomb.tar.gz", bomb()?, &["ratio", "limit is 100"]),
+        ("refused/radial.h5", radial(&scan(10))?, &["radial", "Cartesian"]),
+        ("refused/holiday.h5", b"\xff\xd8\xff\xe0 a picture".to_vec(), &["a JPEG image", "k-space"]),
+        ("refused/empty.h5", Vec::new(), &["an empty file"]),
+    ];
+    for (key, bytes, words) in cases {
+        let uploaded = upload(stack, key, bytes).await?;
+        let record = refused(stack, &uploaded.scan, Stage::Decompress, words).await.with_context(|| key.to_owned())?;
+        println!("      {}", record.reason);
+        let kept = stack.get(&stack.description.buckets.raw, key).await?;
+        ensure!(kept.is_some(), "{key}: the raw file is gone");
+    }
+    Ok(())
+}
+
+/// A job that fails for good: without calibration lines nothing can be trained.
+async fn job_that_fails_for_good(stack: &Stack) -> Result<()> {
+    let bytes = made(&Phantom { slices: 1, coils: 4, matrix: 64, acceleration: 4, acs: 0, ..Phantom::default() });
+    let uploaded = upload(stack, "refused/no calibration.h5", bytes).await?;
+    let record = refused(stack, &uploaded.scan, Stage::Reconstruct, &["calibration"]).await?;
+    println!("      {}", record.reason);
+    ensure!(stack.jobs_of(&uploaded.scan).iter().all(|job| job.attempts.len() == 1), "bad data were tried again");
+    Ok(())
+}
+
+/// S3's own test event is acknowledged and starts nothing.
+async fn test_event(stack: &Stack) -> Result<()> {
+    let raw = &stack.description.buckets.raw;
+    let body = serde_json::json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-11-23T10:00:00.000Z",
+        "Bucket": raw, "RequestId": "1", "HostId": "1"});
+    send_to_raw_queue(stack, &body.to_string()).await
+}
+
+/// An archive over the Lambda's limit takes the way of the CPU job and ends the same.
+async fn large_archive(stack: &Stack) -> Result<()> {
+    let bytes = made(&Phantom { slices: 4, coils: 8, matrix: 192, acceleration: 1, acs: 0, ..Phantom::default() });
+    ensure!(bytes.len() as u64 > LAMBDA_BYTES, "the file has {} bytes", bytes.len());
+    let uploaded = upload(stack, "large/scan.h5", bytes).await?;
+    reconstructed(stack, &uploaded.scan).await?;
+    let status = stack.status(&uploaded.scan).await?.context("a status")?;
+    ensure!(status.history.iter().any(|e| e.state == State::HandedOver), "the Lambda did it: {:?}", status.history);
+    ensure!(stack.jobs_of(&uploaded.scan).len() == 2, "one job prepares, one reconstructs");
+    Ok(())
+}
+
+/// A job asked to stop ends with 75, is tried again and succeeds; so does one whose host is gone.
+async fn job_killed_in_the_middle(stack: &Stack) -> Result<()> {
+    let slow = Phantom { slices: 4, coils: 8, matrix: 160, acceleration: 4, acs: 32, ..Phantom::default() };
+    for (key, seed, host) in [("killed/terminated.h5", 21, false), ("killed/lost host.h5", 22, true)] {
+        let uploaded = upload(stack, key, made(&Phantom { seed, ..slow })).await?;
+        let start = Instant::now();
+        loop {
+            let stopped = if host { stack.lose_host_of_jobs(&uploaded.scan) } else { stack.interrupt_jobs(&uploaded.scan) };
+            if stopped > 0 {
+                break;
+            }
+            ensure!(start.elapsed() < LIMIT, "{key}: no job ran");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        reconstructed(stack, &uploaded.scan).await.with_context(|| key.to_owned())?;
+        let jobs = stack.jobs_of(&uploaded.scan);
+        ensure!(jobs.len() == 1 && jobs[0].attempts.len() == 2, "{key}: {jobs:?}");
+        if !host {
+            ensure!(jobs[0].attempts[0].exit_code == Some(75), "{key}: {:?}", jobs[0].attempts);
+        }
+    }
+    Ok(())
+}
+
+/// A function killed in the middle of its work leaves the message, which is delivered again.
+async fn function_killed_in_the_middle(stack: &Stack) -> Result<()> {
+    // Compressed noise takes a while to unpack, and stays below the limit of the Lambda.
+    let bytes = made(&Phantom { slices: 2, coils: 6, matrix: 144, acceleration: 1, acs: 0, seed: 23, ..Phantom::default() });
+    let archive = gzip(&bytes)?;
+    ensure!((archive.len() as u64) < LAMBDA_BYTES, "the archive has {} bytes", archive.len());
+    let uploaded = upload(stack, "killed/function.h5.gz", archive).await?;
+    let start = Instant::now();
+    loop {
+        let started = stack.status(&uploaded.scan).await?.is_some_and(|status| !status.history.is_empty());
+        if started && stack.kill_function("Decompress") > 0 {
+            break;
+        }
+        ensure!(start.elapsed() < LIMIT, "the function was never seen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    reconstructed(stack, &uploaded.scan).await?;
+    let results = &stack.description.buckets.results;
+    ensure!(versions(stack, results, "killed/function/manifest.json").await?.len() == 1, "the manifest was written again");
+    Ok(())
+}
+
+/// Waits until no message is left in the queues named, or in all of them.
+async fn drained(stack: &Stack, names: &[&str]) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let left: Vec<_> = stack
+            .queue_depths()
+            .await?
+            .into_iter()
+            .filter(|(name, depth)| (names.is_empty() || names.contains(&name.as_str())) && depth.total() > 0)
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < LIMIT, "messages are left: {left:?}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// No record that people and machines read, and no log of a job, holds a name of a file.
+async fn nothing_names_a_person(stack: &Stack) -> Result<()> {
+    let mut texts = Vec::new();
+    for (bucket, prefix) in [(&stack.description.buckets.state, "status/"), (&stack.description.buckets.results, "")] {
+        for key in stack.list(bucket, prefix).await?.into_iter().filter(|key| key.ends_with(".json")) {
+            texts.extend(stack.get(bucket, &key).await?);
+        }
+    }
+    let jobs = stack.description.logs.join("logs");
+    for entry in std::fs::read_dir(&jobs).with_context(|| format!("{}", jobs.display()))? {
+        texts.push(std::fs::read(entry?.path())?);
+    }
+    ensure!(texts.len() > 20, "only {} records and logs were found", texts.len());
+    let (name, encoded) = ("Erika", b"M%C3%BCller");
+    for text in &texts {
+        let holds = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
+        ensure!(!holds(name.as_bytes()) && !holds(encoded), "a record names a person: {}", String::from_utf8_lossy(text));
+    }
+    Ok(())
+}
+
+type Case<'a> = (&'static str, Pin<Box<dyn Future<Output = Result<()>> + 'a>>);
+
+/// Runs cases together and tells each end. Returns the names of those that failed.
+async fn run(cases: Vec<Case<'_>>) -> Vec<&'static str> {
+    let cases = cases.into_iter().map(|(name, case)| async move {
+        let start = Instant::now();
+        let result = case.await;
+        let seconds = start.elapsed().as_secs_f64();
+        match &result {
+            Ok(()) => println!("ok    {name} ({seconds:.1} s)"),
+            Err(error) => println!("FAIL  {name} ({seconds:.1} s): {error:#}"),
+        }
+        result.is_err().then_some(name)
+    });
+    futures::future::join_all(cases).await.into_iter().flatten().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_upload_ends_exactly_once() -> Result<()> {
+    let mut options = Options::new(local::config::Config::from_env());
+    for (name, value) in [("LocalVisibilitySeconds", VISIBILITY), ("MaxLambdaBytes", LAMBDA_BYTES)] {
+        options.parameters.insert(name.to_owned(), value.to_string());
+    }
+    let dir = tempfile::tempdir()?;
+    options.work_dir = Some(dir.path().to_owned());
+    options.refresh_spacing = Duration::from_millis(200);
+    let stack = &Stack::start(options).await?;
+    ensure!(Path::new(&stack.description.logs).is_dir(), "logs are kept while the stack runs");
+
+    let mut failed = run(vec![
+        ("same bytes as without AWS", Box::pin(same_bytes_as_without_aws(stack))),
+        ("key with space, plus and umlaut", Box::pin(key_with_space_plus_umlaut(stack))),
+        ("the same event again", Box::pin(the_same_event_again(stack))),
+        ("two scans of one stem at once", Box::pin(two_scans_of_one_stem_at_once(stack))),
+        ("a new version replaces the images", Box::pin(a_new_version_replaces_the_images(stack))),
+        ("method of the upload", Box::pin(method_of_the_upload(stack))),
+        ("refusals of archives", Box::pin(refusals_of_archives(stack))),
+        ("job that fails for good", Box::pin(job_that_fails_for_good(stack))),
+        ("test event", Box::pin(test_event(stack))),
+        ("large archive", Box::pin(large_archive(stack))),
+    ])
+    .await;
+    failed.extend(run(vec![("job killed in the middle", Box::pin(job_killed_in_the_middle(stack)))]).await);
+    failed.extend(run(vec![("function killed in the middle", Box::pin(function_killed_in_the_middle(stack)))]).await);
+    failed.extend(
+        run(vec![
+            ("no message is left", Box::pin(drained(stack, &[]))),
+            ("nothing names a person", Box::pin(nothing_names_a_person(stack))),
+        ])
+        .await,
+    );
+    ensure!(failed.is_empty(), "failed: {failed:?}");
+    ensure!(!stack.refreshes().is_empty(), "the share was never refreshed");
+    Ok(())
+}
