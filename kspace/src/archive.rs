@@ -7,9 +7,11 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `codec` | the compressions that are read |
 //! | `content` | tells what a file is by its first bytes |
 //! | `meter` | counts bytes on both sides of a decoder and stops at the limits |
 
+mod codec;
 mod content;
 mod meter;
 
@@ -20,7 +22,8 @@ use std::time::Instant;
 use contract::scan::hex;
 use sha2::{Digest, Sha256};
 
-pub use content::Content;
+pub use codec::Codec;
+pub use content::{Content, OtherRaw};
 use meter::Meter;
 
 use crate::{Error, Result};
@@ -75,6 +78,8 @@ pub fn extract(input: impl Read, output: &mut File, limits: &Limits) -> Result<E
         container.push(codec.name());
         stream = Box::new(meter.guard(codec.decoder(whole).map_err(|error| meter.explain(error))?));
         (content, whole) = sniff(stream).map_err(|error| meter.explain(error))?;
+    } else {
+        whole = Box::new(meter.guard(whole));
     }
     if content == Content::Tar {
         container.push("tar");
@@ -105,26 +110,34 @@ struct Found<'a> {
 impl Found<'_> {
     /// Looks at every member of a tar archive.
     fn walk(&mut self, stream: &mut dyn Read, meter: &Meter, limits: &Limits) -> Result<()> {
-        let mut archive = tar::Archive::new(stream);
-        let mut entries = 0;
-        for entry in archive.entries().map_err(|error| meter.explain(error))? {
-            let entry = entry.map_err(|error| meter.explain(error))?;
-            entries += 1;
-            if entries > limits.max_entries {
-                return Err(Error::Limit {
-                    what: "the number of archive members",
-                    found: entries,
-                    limit: limits.max_entries,
-                });
+        let mut archive = tar::Archive::new(meter.members(stream));
+        let mut entries = archive.entries().map_err(|error| meter.explain_member(error))?;
+        let mut count = 0;
+        loop {
+            meter.expect_header();
+            let Some(entry) = entries.next() else { break };
+            meter.expect_data();
+            let mut entry = entry.map_err(|error| meter.explain_member(error))?;
+            count += 1;
+            if count > limits.max_entries {
+                let (what, limit) = ("the number of archive members", limits.max_entries);
+                return Err(Error::Limit { what, found: count, limit });
             }
-            if !entry.header().entry_type().is_file() || is_hidden(&entry.path_bytes()) {
+            let kind = entry.header().entry_type();
+            if kind.is_gnu_sparse() {
+                self.others.push(Content::Other("a sparse file"));
+            }
+            if !(kind.is_file() || kind.is_contiguous()) || is_hidden(&entry.path_bytes()) {
+                io::copy(&mut entry, &mut io::sink()).map_err(|error| meter.explain(error))?;
                 continue;
             }
             let size = entry.size();
             let (content, mut whole) = sniff(Box::new(entry)).map_err(|error| meter.explain(error))?;
             self.consider(content, &mut whole, Some(size), meter)?;
+            // The rest is read here, so that what the tar reader reads by itself is headers only.
+            io::copy(&mut whole, &mut io::sink()).map_err(|error| meter.explain(error))?;
         }
-        Ok(())
+        if meter.ended_early() { Err(meter.truncated()) } else { Ok(()) }
     }
 
     /// Copies a member when it is the raw data file, whose length is `stated` where the container says so.
@@ -165,17 +178,12 @@ impl Found<'_> {
             ));
         }
         let Some((bytes, sha256, codec)) = self.extracted else {
-            return Err(if container.is_empty() {
-                let what = self.others.first().map_or("nothing", |content| content.name());
-                Error::unsupported(
-                    format!("the file is {what}, not k-space"),
-                    "send the scanner's raw data as ISMRMRD HDF5",
-                )
-            } else {
-                Error::unsupported(
+            return Err(match (container.is_empty(), self.others.first()) {
+                (true, Some(content)) => content.refusal(),
+                _ => Error::unsupported(
                     format!("the archive holds no raw data file, only {}", describe(&self.others)),
-                    "send the scanner's raw data as ISMRMRD HDF5 in one archive per scan",
-                )
+                    "send the raw data of the scanner as ISMRMRD HDF5, one archive per scan",
+                ),
             });
         };
         container.extend(codec);

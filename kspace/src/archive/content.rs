@@ -1,9 +1,7 @@
 //! What a file is, told by its first bytes.
 
-use std::io::{self, Read};
-
-use flate2::read::MultiGzDecoder;
-use liblzma::read::XzDecoder;
+use super::codec::Codec;
+use crate::Error;
 
 /// Signature of HDF5.
 const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
@@ -15,6 +13,8 @@ pub enum Content {
     Hdf5,
     /// Siemens raw data.
     SiemensDat,
+    /// k-space of a kind that is not read, and what converts it.
+    OtherRaw(&'static OtherRaw),
     /// A tar archive.
     Tar,
     /// A compressed stream that is read.
@@ -31,34 +31,22 @@ pub enum Content {
     Unknown,
 }
 
-/// A compression that is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Codec {
-    /// gzip, of one or several members.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-    /// xz.
-    Xz,
+/// A format of k-space that is not read.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OtherRaw {
+    name: &'static str,
+    advice: &'static str,
 }
 
-impl Codec {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-            Self::Xz => "xz",
-        }
-    }
-
-    pub(super) fn decoder<'a>(self, stream: Box<dyn Read + 'a>) -> io::Result<Box<dyn Read + 'a>> {
-        Ok(match self {
-            Self::Gzip => Box::new(MultiGzDecoder::new(stream)),
-            Self::Zstd => Box::new(zstd::Decoder::new(stream)?),
-            Self::Xz => Box::new(XzDecoder::new_multi_decoder(stream)),
-        })
-    }
-}
+const STREAM: OtherRaw =
+    OtherRaw { name: "an ISMRMRD stream", advice: "convert it to an ISMRMRD file with ismrmrd_stream_to_hdf5" };
+const MRD2: OtherRaw = OtherRaw { name: "an MRD 2 file", advice: "convert it to ISMRMRD HDF5 with mrd_to_ismrmrd" };
+const BART: OtherRaw = OtherRaw {
+    name: "a BART header",
+    advice: "it lacks geometry and flags: write its data as ISMRMRD HDF5 with the Python package ismrmrd",
+};
+const BRUKER: OtherRaw =
+    OtherRaw { name: "a Bruker parameter file", advice: "convert the scan to ISMRMRD HDF5 with bruker_to_ismrmrd" };
 
 impl Content {
     /// Bytes that are enough to tell: an HDF5 file may start after a user block of up to 2048 bytes.
@@ -68,16 +56,25 @@ impl Content {
     #[must_use]
     pub fn of(head: &[u8]) -> Self {
         let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
-        let known: [(usize, &[u8], Self); 12] = [
+        let known: [(usize, &[u8], Self); 21] = [
             (257, b"ustar", Self::Tar),
             (0, b"\x1f\x8b", Self::Compressed(Codec::Gzip)),
             (0, b"\x28\xb5\x2f\xfd", Self::Compressed(Codec::Zstd)),
             (0, b"\xfd7zXZ\0", Self::Compressed(Codec::Xz)),
             (0, b"BZh", Self::OtherArchive("a bzip2 archive")),
             (0, b"PK\x03\x04", Self::OtherArchive("a zip archive")),
+            (0, b"PK\x05\x06", Self::OtherArchive("an empty zip archive")),
             (0, b"7z\xbc\xaf\x27\x1c", Self::OtherArchive("a 7z archive")),
+            (0, b"Rar!", Self::OtherArchive("a rar archive")),
+            (0, b"yardl", Self::OtherRaw(&MRD2)),
+            (0, b"# Dimensions", Self::OtherRaw(&BART)),
+            (0, b"##TITLE=", Self::OtherRaw(&BRUKER)),
             (128, b"DICM", Self::Other("a DICOM file")),
             (344, b"n+1\0", Self::Other("a NIfTI file")),
+            (344, b"ni1\0", Self::Other("a NIfTI header")),
+            (4, b"n+2\0\r\n\x1a\n", Self::Other("a NIfTI file")),
+            (0, b"MATLAB 5.0 MAT-file", Self::Other("a MATLAB file")),
+            (0, b"\x93NUMPY", Self::Other("a NumPy array")),
             (0, b"\x89PNG", Self::Other("a PNG image")),
             (0, b"\xff\xd8\xff", Self::Other("a JPEG image")),
             (0, b"%PDF", Self::Other("a PDF document")),
@@ -97,6 +94,9 @@ impl Content {
         }
         if is_siemens(head) {
             return Self::SiemensDat;
+        }
+        if is_stream(head) {
+            return Self::OtherRaw(&STREAM);
         }
         let printable = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..);
         if head.iter().all(printable) && std::str::from_utf8(&head[..head.len().min(512)]).is_ok_and(|t| !t.is_empty())
@@ -119,21 +119,113 @@ impl Content {
             Self::Hdf5 => "an HDF5 file",
             Self::SiemensDat => "a Siemens raw data file",
             Self::Tar => "a tar archive",
-            Self::Compressed(codec) => codec.name(),
+            Self::Compressed(Codec::Gzip) => "a gzip archive",
+            Self::Compressed(Codec::Zstd) => "a zstd archive",
+            Self::Compressed(Codec::Xz) => "an xz archive",
+            Self::OtherRaw(format) => format.name,
             Self::OtherArchive(name) | Self::Other(name) => name,
             Self::Empty => "an empty file",
             Self::Text => "a text file",
             Self::Unknown => "a file of unknown kind",
         }
     }
+
+    /// Why a file of this kind, sent by itself, is not reconstructed, and what to send instead.
+    #[must_use]
+    pub fn refusal(self) -> Error {
+        let what = format!("the file is {}", self.name());
+        match self {
+            Self::SiemensDat => {
+                Error::unsupported(what, "convert it to ISMRMRD HDF5 with siemens_to_ismrmrd and send that")
+            }
+            Self::OtherRaw(format) => Error::unsupported(what, format!("{} and send that", format.advice)),
+            Self::OtherArchive(_) => Error::unsupported(
+                what,
+                "unpack it and send the raw file alone, or pack it as .tar.gz, .tar.zst or .tar.xz",
+            ),
+            _ => Error::unsupported(
+                format!("{what}, not k-space data"),
+                "send the raw data of the scanner as ISMRMRD HDF5",
+            ),
+        }
+    }
 }
 
-/// VD/VE/XA files start with a small id and the number of measurements (1 to 64), whose first entry holds two
-/// identifiers and an offset that is a multiple of 512 after the 10,240 bytes of the superheader.
+/// Siemens raw data have no signature.
+///
+/// VD, VE and XA start with a small number and the count of measurements (1 to 64); the entry of the first holds two
+/// identifiers and its offset, after the superheader. VB starts with the length of its header and the count of the
+/// buffers in it, of which the first is `Config`.
 fn is_siemens(head: &[u8]) -> bool {
-    let word = |at: usize| head.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    let (Some(id), Some(count), Some(offset), Some(high)) = (word(0), word(4), word(16), word(20)) else {
+    let (Some(first), Some(count), Some(offset), Some(high)) =
+        (word(head, 0), word(head, 4), word(head, 16), word(head, 20))
+    else {
         return false;
     };
-    id < 10_000 && (1..=64).contains(&count) && high == 0 && offset >= 10_240 && offset % 512 == 0
+    if !(1..=64).contains(&count) {
+        return false;
+    }
+    let is_vd = first < 10_000 && high == 0 && offset >= 10_240 && offset % 512 == 0;
+    let is_vb = first >= 10_000 && head[8..].starts_with(b"Config\0");
+    is_vd || is_vb
+}
+
+/// An ISMRMRD stream starts with message 1 (a name in 1024 bytes), 2 or 3 (a length, then text), the header being XML.
+fn is_stream(head: &[u8]) -> bool {
+    let Some([low, high]) = head.first_chunk() else { return false };
+    match u16::from_le_bytes([*low, *high]) {
+        1 => head.get(1026..1028) == Some(&[3, 0]) && is_xml(head, 1032),
+        2 | 3 => is_xml(head, 6),
+        _ => false,
+    }
+}
+
+fn is_xml(head: &[u8], at: usize) -> bool {
+    head.get(at..).is_some_and(|text| text.trim_ascii_start().starts_with(b"<"))
+}
+
+fn word(head: &[u8], at: usize) -> Option<u32> {
+    head.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn siemens_data_are_told_by_their_first_numbers() {
+        let words = |values: &[u32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+        assert_eq!(Content::of(&words(&[0, 2, 243, 33_257, 10_240, 0, 0, 0])), Content::SiemensDat);
+        assert_eq!(Content::of(&words(&[0, 2, 243, 33_257, 10_241, 0, 0, 0])), Content::Unknown);
+        assert_eq!(Content::of(&words(&[0, 65, 243, 33_257, 10_240, 0, 0, 0])), Content::Unknown);
+        let vb = [words(&[40_000, 5]), b"Config\0\x10\x27\0\0<XProtocol>".to_vec()].concat();
+        assert_eq!(Content::of(&vb), Content::SiemensDat);
+    }
+
+    #[test]
+    fn streams_are_told_by_their_first_message() {
+        let header = [&3_u16.to_le_bytes()[..], &20_u32.to_le_bytes(), b"<?xml version=\"1.0\"?>"].concat();
+        assert_eq!(Content::of(&header), Content::OtherRaw(&STREAM));
+        let named = [&1_u16.to_le_bytes()[..], &[0; 1024], &header].concat();
+        assert_eq!(Content::of(&named), Content::OtherRaw(&STREAM));
+    }
+
+    #[test]
+    fn an_archive_of_an_hdf5_file_is_not_a_user_block() {
+        let mut head = vec![0; 520];
+        head[512..].copy_from_slice(HDF5);
+        assert_eq!(Content::of(&head), Content::Hdf5);
+        head[257..262].copy_from_slice(b"ustar");
+        assert_eq!(Content::of(&head), Content::Tar);
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        let kinds = [Content::SiemensDat, Content::OtherRaw(&MRD2), Content::OtherArchive("a zip archive")];
+        let expected = ["siemens_to_ismrmrd", "mrd_to_ismrmrd", ".tar.gz"];
+        for (kind, expected) in kinds.into_iter().zip(expected) {
+            assert!(kind.refusal().to_string().contains(expected), "{kind:?}");
+        }
+        assert!(Content::Other("a DICOM file").refusal().to_string().contains("a DICOM file, not k-space data"));
+    }
 }

@@ -5,11 +5,14 @@ use std::io::{self, Read};
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::Limits;
+use super::{Limits, codec};
 use crate::Error;
 
 /// A small file may compress very well; the ratio is judged from here on.
 const RATIO_FROM_BYTES: u64 = 16 << 20;
+
+/// Long names and extended headers of a member; the tar reader holds them in memory.
+const MEMBER_HEADER_BYTES: u64 = 1 << 20;
 
 /// What the readers of one archive share.
 pub(super) struct Meter(Rc<State>);
@@ -20,12 +23,22 @@ struct State {
     unpacked: Cell<u64>,
     /// Why the source or a limit stopped the stream; decoders between would only say that it ended.
     stopped: RefCell<Option<Error>>,
+    /// Bytes the tar reader may still read before it shows the next member; none while data are read.
+    header_budget: Cell<Option<u64>>,
+    /// Whether the tar reader met the end of the stream, which a whole archive marks before.
+    ended: Cell<bool>,
 }
 
 impl Meter {
     pub(super) fn new(limits: Limits) -> Self {
-        let (read, unpacked, stopped) = (Cell::new(0), Cell::new(0), RefCell::new(None));
-        Self(Rc::new(State { limits, read, unpacked, stopped }))
+        Self(Rc::new(State {
+            limits,
+            read: Cell::new(0),
+            unpacked: Cell::new(0),
+            stopped: RefCell::new(None),
+            header_budget: Cell::new(None),
+            ended: Cell::new(false),
+        }))
     }
 
     /// The archive as it arrives.
@@ -38,10 +51,49 @@ impl Meter {
         Guard { inner, state: Rc::clone(&self.0) }
     }
 
-    /// The error behind what a decoder or the tar walk reported.
+    /// What the tar reader reads from.
+    pub(super) fn members<R: Read>(&self, inner: R) -> Members<R> {
+        Members { inner, state: Rc::clone(&self.0) }
+    }
+
+    /// Bounds what is read until the next member is shown.
+    pub(super) fn expect_header(&self) {
+        self.0.header_budget.set(Some(MEMBER_HEADER_BYTES));
+    }
+
+    /// Takes that bound away.
+    pub(super) fn expect_data(&self) {
+        self.0.header_budget.set(None);
+    }
+
+    /// Whether a tar archive ended without its mark.
+    pub(super) fn ended_early(&self) -> bool {
+        self.0.ended.get()
+    }
+
+    /// An archive that ends early.
+    pub(super) fn truncated(&self) -> Error {
+        let found = self.0.read.get();
+        Error::Truncated { what: "the archive".to_owned(), found, expected: found + 1 }
+    }
+
+    /// The error behind what a decoder reported.
     pub(super) fn explain(&self, error: io::Error) -> Error {
+        self.explain_as(&error, || error.to_string())
+    }
+
+    /// The error behind what the tar reader reported, whose text may hold the name of a member.
+    pub(super) fn explain_member(&self, error: io::Error) -> Error {
+        self.explain_as(&error, || "a member header that is not valid".to_owned())
+    }
+
+    fn explain_as(&self, error: &io::Error, found: impl Fn() -> String) -> Error {
         if let Some(stopped) = self.0.stopped.borrow_mut().take() {
             return stopped;
+        }
+        if codec::wants_too_much_memory(error) {
+            let advice = "compress it with the default settings, without --long or a custom dictionary";
+            return Error::unsupported("the archive needs too much memory to unpack", advice);
         }
         let text = error.to_string();
         // The xz and tar readers report an early end with a kind of their own.
@@ -49,11 +101,7 @@ impl Meter {
             || ["premature eof", "failed to read entire block", "unexpected end of file", "unexpected EOF"]
                 .iter()
                 .any(|hint| text.contains(hint));
-        if early {
-            let found = self.0.read.get();
-            return Error::Truncated { what: "the archive".to_owned(), found, expected: found + 1 };
-        }
-        Error::corrupt("the archive is damaged", text, "an intact stream")
+        if early { self.truncated() } else { Error::corrupt("the archive", found(), "an intact stream") }
     }
 }
 
@@ -101,6 +149,28 @@ impl<R: Read> Read for Guard<R> {
             return Err(state.stop(Error::Limit { what: "the compression ratio", found: ratio, limit }));
         }
         state.check_time()?;
+        Ok(length)
+    }
+}
+
+/// Bounds the headers of members and notices the end of the stream.
+pub(super) struct Members<R> {
+    inner: R,
+    state: Rc<State>,
+}
+
+impl<R: Read> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.state.ended.set(self.state.ended.get() || (length == 0 && !buffer.is_empty()));
+        if let Some(budget) = self.state.header_budget.get() {
+            let Some(left) = budget.checked_sub(length as u64) else {
+                let limit = MEMBER_HEADER_BYTES;
+                let what = "the length of a member's header in bytes";
+                return Err(self.state.stop(Error::Limit { what, found: limit + 1, limit }));
+            };
+            self.state.header_budget.set(Some(left));
+        }
         Ok(length)
     }
 }

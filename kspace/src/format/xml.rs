@@ -12,7 +12,7 @@ use super::header::{Encoding, Header, Limit, Limits, Sequence, Space, System, Tr
 use crate::{Error, Result};
 
 /// Real headers have a few kilobytes; vendor protocols copied into them some hundred.
-const MAX_BYTES: usize = 16 << 20;
+pub(super) const MAX_BYTES: usize = 16 << 20;
 /// The schema nests six deep.
 const MAX_DEPTH: usize = 64;
 

@@ -7,16 +7,13 @@ use super::heap::Reference;
 use crate::format::{Counters, Flags, ReadoutHead};
 use crate::{Error, Result};
 
-/// A reference to variable-length data: count, address and number with eight-byte addresses.
-const REFERENCE_BYTES: usize = 16;
-
 /// Byte offsets of the members, by name.
 pub(super) struct Layout {
     /// Bytes of a record.
     pub(super) size: usize,
     data: usize,
-    /// Bytes of one element of the samples: a float, or a pair of them.
-    element: usize,
+    /// Floats in one element of the samples: one, or a pair.
+    floats: u64,
     head: HeadLayout,
 }
 
@@ -57,8 +54,8 @@ impl Layout {
     pub(super) fn of(datatype: &Datatype) -> Result<Self> {
         let (size, fields) = compound("data", datatype)?;
         let data = field("data", fields, "data")?;
-        let element = match &data.datatype {
-            Datatype::VarLen { base, .. } => sample_bytes(base)?,
+        let floats = match &data.datatype {
+            Datatype::VarLen { base, .. } => sample_floats(base)?,
             _ => return Err(wrong("data/data", "samples of variable length")),
         };
         let (_, head) = compound("data/head", &field("data", fields, "head")?.datatype)?;
@@ -82,7 +79,7 @@ impl Layout {
             }
         }
         let data = data.byte_offset as usize;
-        if data + REFERENCE_BYTES > size {
+        if data + Reference::BYTES > size {
             return Err(wrong("data/data", "a reference inside the record"));
         }
         let head = HeadLayout {
@@ -102,7 +99,7 @@ impl Layout {
             slice_dir: at("slice_dir", Kind::Vector)?,
             counters,
         };
-        Ok(Self { size, data, element, head })
+        Ok(Self { size, data, floats, head })
     }
 
     /// The head of a record of [`Self::size`] bytes.
@@ -131,14 +128,10 @@ impl Layout {
         }
     }
 
-    /// Where the samples of a record are.
-    pub(super) fn samples(&self, record: &[u8]) -> Reference {
-        Reference {
-            count: u32::from_le_bytes(bytes(record, self.data)),
-            element: self.element,
-            address: u64::from_le_bytes(bytes(record, self.data + 4)),
-            object: u32::from_le_bytes(bytes(record, self.data + 12)),
-        }
+    /// Where the samples of a record are, and how many floats they are.
+    pub(super) fn samples(&self, record: &[u8]) -> (Reference, u64) {
+        let reference = Reference::read(bytes(record, self.data));
+        (reference, self.floats * u64::from(reference.count))
     }
 }
 
@@ -186,14 +179,14 @@ fn is_float(datatype: &Datatype) -> bool {
     matches!(datatype, Datatype::FloatingPoint { size: 4, byte_order: ByteOrder::LittleEndian })
 }
 
-/// Bytes of one element of the samples: plain floats, or pairs of real and imaginary part.
-fn sample_bytes(base: &Datatype) -> Result<usize> {
+/// Floats in one element of the samples: plain floats, or pairs of real and imaginary part.
+fn sample_floats(base: &Datatype) -> Result<u64> {
     if is_float(base) {
-        return Ok(4);
+        return Ok(1);
     }
     match base {
         Datatype::Compound { size: 8, fields } if fields.len() == 2 && fields.iter().all(|f| is_float(&f.datatype)) => {
-            Ok(8)
+            Ok(2)
         }
         _ => Err(wrong("data/data", "single-precision floats or pairs of them, little-endian")),
     }
