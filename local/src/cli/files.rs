@@ -1,0 +1,225 @@
+//! `inspect`, `prepare`, `reconstruct` and `phantom`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use contract::Manifest;
+use contract::prepared::Sampling;
+use kspace::phantom::Phantom;
+use local::config::Config;
+use local::files::{self, Contents, Inspection, Prepared, Settings};
+use local::{Error, Result};
+use serde::Serialize;
+
+use crate::cli::args;
+use crate::cli::stack::readable;
+use crate::cli::ui::{Bar, Ui, timed};
+
+pub(crate) fn inspect(args: &args::Inspect, config: &Config, ui: Ui) -> Result<()> {
+    let bar = ui.spinner("reading");
+    let inspection = files::inspect(&args.file, &config.temp_dir)?;
+    bar.clear();
+    ui.result(&inspection, || describe(&inspection));
+    match &inspection.reason {
+        // The answer is complete; only the exit code is left to say.
+        Some(reason) => Err(Error::Answered(format!("it will not reconstruct: {reason}"))),
+        None => Ok(()),
+    }
+}
+
+fn describe(inspection: &Inspection) -> String {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: String| lines.push(format!("{name:<14} {value}"));
+    if let Some(format) = &inspection.format {
+        let container: Vec<_> = inspection.container.iter().rev().map(|layer| format!(" in {layer}")).collect();
+        line("format", format!("{format}{}", container.concat()));
+    }
+    if let Some(bytes) = inspection.bytes {
+        line("size", format!("{:.1} MB", bytes as f64 / 1e6));
+    }
+    if let Some(readouts) = inspection.readouts {
+        line("readouts", readouts.to_string());
+    }
+    if let Some(noise) = inspection.noise_scan {
+        line("noise scan", if noise { "yes" } else { "no" }.to_owned());
+    }
+    if let Some(contents) = &inspection.contents {
+        describe_contents(contents, &mut line);
+    }
+    line("reconstructs", if inspection.reconstructs { "yes" } else { "no" }.to_owned());
+    lines.join("\n")
+}
+
+fn describe_contents(contents: &Contents, line: &mut dyn FnMut(&str, String)) {
+    let [x, y, z] = contents.field_of_view_mm;
+    line("matrix", format!("{} x {}", contents.matrix[0], contents.matrix[1]));
+    line("field of view", format!("{x:.1} x {y:.1} x {z:.1} mm"));
+    line("coils", contents.coils.to_string());
+    let counts = [
+        (contents.slices, "slices"),
+        (contents.contrasts, "contrasts"),
+        (contents.phases, "phases"),
+        (contents.repetitions, "repetitions"),
+        (contents.sets, "sets"),
+    ];
+    let several: Vec<_> = counts.into_iter().filter(|(n, _)| *n > 1).map(|(n, what)| format!("{n} {what}")).collect();
+    let several = if several.is_empty() { String::new() } else { format!(" ({})", several.join(", ")) };
+    line("images", format!("{}{several}", contents.entries));
+    for sampling in &contents.sampling {
+        line("sampling", describe_sampling(*sampling));
+    }
+    line("geometry", if contents.geometry_known { "from the scanner" } else { "unknown" }.to_owned());
+    line("preparation", contents.steps.join(", "));
+    for warning in &contents.warnings {
+        line("warning", warning.clone());
+    }
+}
+
+fn describe_sampling(sampling: Sampling) -> String {
+    let lines = format!("lines {} to {}", sampling.first, sampling.last);
+    if sampling.acceleration == 1 {
+        return format!("fully sampled, {lines}");
+    }
+    let (first, count) = (sampling.acs_first, sampling.acs_lines);
+    let calibration = match count {
+        0 => "no calibration lines".to_owned(),
+        _ => format!("{count} calibration lines, {first} to {}", first + count - 1),
+    };
+    format!("R = {}, {calibration}, {lines}", sampling.acceleration)
+}
+
+#[derive(Serialize)]
+struct PrepareReport<'a> {
+    out: &'a Path,
+    seconds: f64,
+    #[serde(flatten)]
+    prepared: &'a Prepared,
+}
+
+pub(crate) fn prepare(args: &args::Prepare, config: &Config, ui: Ui) -> Result<()> {
+    readable(&args.file)?;
+    let start = Instant::now();
+    let bar = ui.bar("prepare", 0);
+    let prepared = files::prepare(&args.file, &args.out, &config.temp_dir, &mut |done, total| bar.set(done, total))?;
+    bar.clear();
+    let seconds = start.elapsed().as_secs_f64();
+    ui.result(&PrepareReport { out: &args.out, seconds, prepared: &prepared }, || {
+        let warnings: String = prepared.meta.warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect();
+        let entries = prepared.meta.entries.len();
+        format!(
+            "{} ({entries} images, {:.1} MB, {seconds:.2} s){warnings}",
+            args.out.display(),
+            prepared.bytes as f64 / 1e6
+        )
+    });
+    Ok(())
+}
+
+/// Shows a reconstruction's stages; stops it on Ctrl-C or SIGTERM.
+struct Shown {
+    bar: Bar,
+    stop: Arc<AtomicBool>,
+}
+
+impl gpu_job::Progress for Shown {
+    fn stage(&self, name: &'static str, total: u64) {
+        self.bar.begin(name, total);
+    }
+
+    fn advance(&self, steps: u64) {
+        self.bar.advance(steps);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Serialize)]
+struct ReconstructReport<'a> {
+    out: &'a Path,
+    files: Vec<PathBuf>,
+    seconds: f64,
+    prepare_seconds: f64,
+    manifest: &'a Manifest,
+}
+
+pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> Result<()> {
+    readable(&args.file)?;
+    let start = Instant::now();
+    let scratch = tempfile::tempdir_in(&config.temp_dir).map_err(Error::io("making a scratch folder"))?;
+    let prepared = scratch.path().join("prepared.safetensors");
+    let bar = ui.bar("prepare", 0);
+    files::prepare(&args.file, &prepared, &config.temp_dir, &mut |done, total| bar.set(done, total))?;
+    let prepare_seconds = start.elapsed().as_secs_f64();
+    bar.done("prepare", prepare_seconds);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signals(Arc::clone(&stop))?;
+    let shown = Shown { bar: ui.bar("reconstruct", 0), stop };
+    let settings = Settings { method: args.method, seed: args.seed, device: args.device };
+    let manifest = files::reconstruct(&prepared, &args.out, settings, &shown);
+    shown.bar.clear();
+    let manifest = manifest?;
+    let seconds = start.elapsed().as_secs_f64();
+    let files = manifest.outputs.iter().map(|output| args.out.join(&output.name)).collect();
+    let report = ReconstructReport { out: &args.out, files, seconds, prepare_seconds, manifest: &manifest };
+    ui.result(&report, || format!("{}\n\n{}", summary(&manifest), paths(&report.files)));
+    Ok(())
+}
+
+fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::io("listening for signals"))?;
+    std::thread::spawn(move || {
+        // Without handlers a signal ends the program at once, which is as good.
+        if runtime.block_on(super::interrupted()).is_ok() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+    Ok(())
+}
+
+/// Times, quality and warnings of a result, for people.
+pub(crate) fn summary(manifest: &Manifest) -> String {
+    let mut lines: Vec<String> =
+        manifest.timings.iter().map(|timing| timed(&format!("  {}", timing.stage), timing.seconds)).collect();
+    lines.push(format!("method {}, seed {}, device {}", manifest.method, manifest.seed, manifest.device));
+    lines.extend(manifest.quality.iter().map(|(name, value)| format!("  {name:<26} {value:>10.4}")));
+    lines.extend(manifest.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.join("\n")
+}
+
+/// One path a line.
+pub(crate) fn paths(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join("\n")
+}
+
+#[derive(Serialize)]
+struct PhantomReport<'a> {
+    out: &'a Path,
+    full: Option<&'a Path>,
+}
+
+pub(crate) fn phantom(args: &args::Phantom, ui: Ui) -> Result<()> {
+    let phantom = Phantom {
+        slices: args.slices,
+        coils: args.coils,
+        matrix: args.matrix,
+        acceleration: args.r,
+        acs: args.acs,
+        snr: args.snr,
+        seed: args.seed,
+    };
+    let bar = ui.spinner("phantom");
+    files::write_phantom(&phantom, &args.out, false)?;
+    if let Some(full) = &args.full {
+        files::write_phantom(&phantom, full, true)?;
+    }
+    bar.clear();
+    let written: Vec<PathBuf> = [Some(&args.out), args.full.as_ref()].into_iter().flatten().cloned().collect();
+    ui.result(&PhantomReport { out: &args.out, full: args.full.as_deref() }, || paths(&written));
+    Ok(())
+}

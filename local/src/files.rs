@@ -1,0 +1,332 @@
+//! One file on this machine: what is in it, prepared, reconstructed; and a synthetic one.
+//!
+//! The same code as in the functions and in the GPU job, so the images are the same to the bit.
+
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Write as _};
+use std::path::Path;
+
+use contract::prepared::Sampling;
+use contract::scan::hex;
+use contract::{DevicePreference, Manifest, Method, PreparedMeta};
+use gpu_job::raki::{Domain, layout::Layout};
+use kspace::archive::{self, Content};
+use kspace::format::{Flags, RawScan};
+use kspace::phantom::Phantom;
+use kspace::prepare::{self, Options, Plan};
+use ndarray::Array2;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::{Error, Result};
+
+/// A raw data file, out of its archive if it was in one.
+pub struct Opened {
+    raw: Box<dyn RawScan>,
+    /// What was peeled off, outermost first.
+    pub container: Vec<&'static str>,
+    /// Length of the raw data file.
+    pub bytes: u64,
+    sha256: Option<String>,
+    file: File,
+    _unpacked: Option<tempfile::NamedTempFile>,
+}
+
+/// Opens a raw file in place, or unpacks an archive into `temp_dir`.
+///
+/// # Errors
+/// [`Error::Usage`] when there is no such file, [`Error::Data`] when it holds no readable raw data.
+pub fn open(path: &Path, temp_dir: &Path) -> Result<Opened> {
+    let file = File::open(path).map_err(|error| Error::Usage(format!("the input cannot be opened: {error}")))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err(Error::Usage("the input is not a file".to_owned()));
+    }
+    let mut head = Vec::new();
+    (&file).take(Content::HEAD_LENGTH).read_to_end(&mut head).map_err(Error::io("reading the input"))?;
+    if Content::of(&head).is_raw() {
+        let bytes = file.metadata().map_err(Error::io("reading the input"))?.len();
+        let raw = kspace::format::open(path)?;
+        return Ok(Opened { raw, container: Vec::new(), bytes, sha256: None, file, _unpacked: None });
+    }
+    let file = File::open(path).map_err(Error::io("opening the input"))?;
+    let mut unpacked = tempfile::NamedTempFile::new_in(temp_dir).map_err(Error::io("making a scratch file"))?;
+    let extracted = archive::extract(&file, unpacked.as_file_mut(), &archive::Limits::default())?;
+    unpacked.flush().map_err(Error::io("writing a scratch file"))?;
+    Ok(Opened {
+        raw: kspace::format::open(unpacked.path())?,
+        container: extracted.container,
+        bytes: extracted.bytes,
+        sha256: Some(extracted.sha256),
+        file,
+        _unpacked: Some(unpacked),
+    })
+}
+
+impl Opened {
+    /// The raw data.
+    #[must_use]
+    pub fn raw(&self) -> &dyn RawScan {
+        self.raw.as_ref()
+    }
+
+    /// The preparation of this file; reads a bare file once to hash it.
+    fn plan(&self) -> Result<Plan> {
+        let source_sha256 = match &self.sha256 {
+            Some(sha256) => sha256.clone(),
+            None => sha256(&self.file)?,
+        };
+        Ok(prepare::plan(self.raw(), &Options { scan: None, source_sha256 })?)
+    }
+}
+
+fn sha256(mut file: &File) -> Result<String> {
+    use std::io::Seek as _;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    file.rewind().map_err(Error::io("reading the input"))?;
+    loop {
+        match file.read(&mut block).map_err(Error::io("reading the input"))? {
+            0 => return Ok(hex(&hash.finalize())),
+            length => hash.update(&block[..length]),
+        }
+    }
+}
+
+/// What is in a file, and what will become of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    /// What was peeled off, outermost first; empty for a bare file.
+    pub container: Vec<&'static str>,
+    /// Name of the raw format.
+    pub format: Option<String>,
+    /// Length of the raw data file.
+    pub bytes: Option<u64>,
+    /// Readouts of every kind.
+    pub readouts: Option<usize>,
+    /// Whether there is a noise scan.
+    pub noise_scan: Option<bool>,
+    /// What would be reconstructed; absent when it cannot be prepared.
+    pub contents: Option<Contents>,
+    /// Whether the default method reconstructs it.
+    pub reconstructs: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// What would be reconstructed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Contents {
+    /// Samples along kx and lines along ky, oversampling removed.
+    pub matrix: [usize; 2],
+    /// Field of view of that matrix: x, y, z, mm.
+    pub field_of_view_mm: [f64; 3],
+    /// Receiver coils.
+    pub coils: usize,
+    /// Images: every combination of the counters below that was acquired.
+    pub entries: usize,
+    /// Distinct slices.
+    pub slices: usize,
+    /// Distinct contrasts.
+    pub contrasts: usize,
+    /// Distinct cardiac phases.
+    pub phases: usize,
+    /// Distinct repetitions.
+    pub repetitions: usize,
+    /// Distinct sets.
+    pub sets: usize,
+    /// The samplings found in the data, each once.
+    pub sampling: Vec<Sampling>,
+    /// Whether positions and directions come from the scanner.
+    pub geometry_known: bool,
+    /// Steps that preparation would do.
+    pub steps: Vec<String>,
+    /// What a person should know before trusting the images.
+    pub warnings: Vec<String>,
+}
+
+/// Looks into a file without reconstructing it. A file that cannot be reconstructed is not an error: the answer says why.
+///
+/// # Errors
+/// [`Error::Usage`] and [`Error::Io`] only.
+pub fn inspect(path: &Path, temp_dir: &Path) -> Result<Inspection> {
+    let refused = |reason: String| Inspection {
+        container: Vec::new(),
+        format: None,
+        bytes: None,
+        readouts: None,
+        noise_scan: None,
+        contents: None,
+        reconstructs: false,
+        reason: Some(reason),
+    };
+    let opened = match open(path, temp_dir) {
+        Err(Error::Data(error)) => return Ok(refused(error.to_string())),
+        result => result?,
+    };
+    let raw = opened.raw();
+    let known = Inspection {
+        container: opened.container.clone(),
+        format: Some(raw.format().to_owned()),
+        bytes: Some(opened.bytes),
+        readouts: Some(raw.heads().len()),
+        noise_scan: Some(raw.heads().iter().any(|head| head.flags.has(Flags::NOISE))),
+        ..refused(String::new())
+    };
+    // The hash is of no interest here and costs a pass over the file.
+    let plan = match prepare::plan(raw, &Options::default()) {
+        Err(error) => return Ok(Inspection { reason: Some(error.to_string()), ..known }),
+        Ok(plan) => plan,
+    };
+    let (meta, shape) = (plan.meta(), plan.shape());
+    let contents = contents(meta, shape.coils, [shape.kx, shape.ky]);
+    let reason = contents.sampling.iter().find_map(|sampling| obstacle(*sampling, shape.coils, shape.kx));
+    Ok(Inspection { contents: Some(contents), reconstructs: reason.is_none(), reason, ..known })
+}
+
+/// Why the default method cannot fill an entry.
+fn obstacle(sampling: Sampling, coils: usize, kx: usize) -> Option<String> {
+    let acceleration = sampling.acceleration;
+    if acceleration == 1 {
+        return None;
+    }
+    if sampling.acs_lines == 0 {
+        return Some(format!(
+            "it is sampled at every {acceleration}th line and has no calibration lines: acquire some, or choose the method zero-filled"
+        ));
+    }
+    let domain = Domain { lines: sampling.acs_lines, width: kx, step: acceleration };
+    domain.check(Layout { coils, acceleration }).err().map(|reason| reason.to_string())
+}
+
+fn contents(meta: &PreparedMeta, coils: usize, matrix: [usize; 2]) -> Contents {
+    let distinct = |counter: fn(&contract::prepared::Entry) -> u16| {
+        meta.entries.iter().map(counter).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let mut sampling: Vec<Sampling> = Vec::new();
+    for entry in &meta.entries {
+        if !sampling.contains(&entry.sampling) {
+            sampling.push(entry.sampling);
+        }
+    }
+    Contents {
+        matrix,
+        field_of_view_mm: meta.header.field_of_view_mm,
+        coils,
+        entries: meta.entries.len(),
+        slices: distinct(|entry| entry.slice),
+        contrasts: distinct(|entry| entry.contrast),
+        phases: distinct(|entry| entry.phase),
+        repetitions: distinct(|entry| entry.repetition),
+        sets: distinct(|entry| entry.set),
+        sampling,
+        geometry_known: meta.header.geometry_known,
+        steps: meta.steps.iter().map(|step| step.name.clone()).collect(),
+        warnings: meta.warnings.clone(),
+    }
+}
+
+/// A prepared file that was written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prepared {
+    /// Length.
+    pub bytes: u64,
+    /// What it says of itself.
+    pub meta: PreparedMeta,
+}
+
+/// Prepares a raw file or archive. The prepared file appears complete or not at all. `progress` hears of entries done
+/// and of how many there are.
+///
+/// # Errors
+/// [`Error::Data`] when it cannot be prepared, [`Error::Io`] when the file cannot be written.
+pub fn prepare(path: &Path, out: &Path, temp_dir: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Prepared> {
+    let opened = open(path, temp_dir)?;
+    let plan = opened.plan()?;
+    let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).map_err(Error::io("making the output folder"))?;
+    let file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io("making the prepared file"))?;
+    let writer = plan.write(opened.raw(), BufWriter::with_capacity(1 << 20, file), progress)?;
+    let file = writer.into_inner().map_err(|error| Error::io("writing the prepared file")(error.into_error()))?;
+    persist(file, out)?;
+    Ok(Prepared { bytes: plan.byte_len(), meta: plan.meta().clone() })
+}
+
+fn persist(file: tempfile::NamedTempFile, out: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    // A scratch file is private; what a person asked for is as readable as any new file.
+    let readable = std::fs::Permissions::from_mode(0o644);
+    file.as_file().set_permissions(readable).map_err(Error::io("writing the output"))?;
+    file.persist(out).map_err(|error| Error::io("writing the output")(error.error))?;
+    Ok(())
+}
+
+/// How a file is reconstructed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// How missing lines are filled.
+    pub method: Method,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Where to compute.
+    pub device: DevicePreference,
+}
+
+/// Reconstructs a prepared file into a folder.
+///
+/// # Errors
+/// [`Error::Reconstruction`] with the job's own exit code.
+pub fn reconstruct(
+    prepared: &Path,
+    out: &Path,
+    settings: Settings,
+    progress: &dyn gpu_job::Progress,
+) -> Result<Manifest> {
+    let failed = |error: gpu_job::JobError| Error::Reconstruction { message: error.to_string(), exit: error.exit() };
+    let text = |path: &Path| {
+        let text = path.to_str().map(str::to_owned);
+        text.ok_or_else(|| Error::Usage("the path of the output must be valid UTF-8".to_owned()))
+    };
+    std::fs::create_dir_all(out).map_err(Error::io("making the output folder"))?;
+    let mut request = gpu_job::Request::new(&text(prepared)?, &text(out)?).map_err(failed)?;
+    request.method = settings.method;
+    request.parameters.seed = settings.seed;
+    request.device = settings.device;
+    gpu_job::reconstruct(&request, progress).map_err(failed)
+}
+
+/// Writes a phantom as ISMRMRD. The file appears complete or not at all.
+///
+/// # Errors
+/// [`Error::Usage`] for values that make no phantom, [`Error::Io`].
+pub fn write_phantom(phantom: &Phantom, out: &Path, full: bool) -> Result<()> {
+    phantom.validate().map_err(|error| Error::Usage(error.to_string()))?;
+    let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).map_err(Error::io("making the output folder"))?;
+    let file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io("making the output"))?;
+    if full {
+        phantom.write_full_ismrmrd(file.path())?
+    } else {
+        phantom.write_ismrmrd(file.path())?
+    }
+    persist(file, out)
+}
+
+/// Mean over the slices of the PSNR of a NIfTI volume against a phantom's truth, dB; `None` when they do not fit.
+///
+/// # Errors
+/// [`Error::Io`] when the volume cannot be read.
+pub fn psnr_against(truth: &[Array2<f32>], image: &Path) -> Result<Option<f64>> {
+    use nifti::{IntoNdArray as _, NiftiObject as _, ReaderOptions};
+    let failed = |error: nifti::NiftiError| Error::io("reading the image")(std::io::Error::other(error));
+    let volume = ReaderOptions::new().read_file(image).map_err(failed)?.into_volume();
+    let volume = volume.into_ndarray::<f32>().map_err(failed)?;
+    let Ok(volume) = volume.into_dimensionality::<ndarray::Ix3>() else { return Ok(None) };
+    if volume.dim().2 != truth.len() {
+        return Ok(None);
+    }
+    // The file has x first; the truth is [y, x].
+    let slices = volume.axis_iter(ndarray::Axis(2)).zip(truth);
+    let values = slices.map(|(slice, truth)| kspace::numerics::metrics::psnr(&slice.t().to_owned(), truth));
+    let mean = values.sum::<f64>() / truth.len() as f64;
+    Ok(mean.is_finite().then_some(mean))
+}

@@ -1,0 +1,7 @@
+//! The program `raki-cloud`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,415 @@
+//! A running stack, seen through its services: what `upload` and `status` of another terminal need of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_sqs::types::QueueAttributeName;
+use contract::keys::{METHOD_METADATA, claim_key, quarantine_key, status_key};
+use contract::{JobSpec, Manifest, Method, Quarantine, ScanId, Stage, State, Status};
+use serde::{Deserialize, Serialize};
+use store::state::Claim;
+
+use crate::config::Config;
+use crate::deploy::Deployed;
+use crate::{Error, Result, emulator, endpoints};
+
+/// How often a record is looked at while it is waited for.
+pub(crate) const POLL: Duration = Duration::from_millis(150);
+
+/// How a running stack is reached; a small file beside the user's caches tells other terminals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Layout of this record.
+    pub schema: u32,
+    /// URL of the emulated services.
+    pub endpoint: String,
+    /// URL of Batch and Storage Gateway.
+    pub shim: String,
+    /// Region.
+    pub region: String,
+    /// Names of the buckets.
+    pub buckets: Buckets,
+    /// URLs of the queues by the name of the template's output, without `Url`.
+    pub queues: BTreeMap<String, String>,
+    /// Folder of the logs.
+    pub logs: PathBuf,
+}
+
+/// Names of the four buckets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Buckets {
+    /// Where archives go.
+    pub raw: String,
+    /// Prepared scans.
+    pub prepared: String,
+    /// Images.
+    pub results: String,
+    /// Status, quarantine and job records.
+    pub state: String,
+}
+
+/// Messages of one queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Depth {
+    /// Waiting.
+    pub visible: u64,
+    /// Received and neither deleted nor given back.
+    pub in_flight: u64,
+    /// Not yet to be received.
+    pub delayed: u64,
+}
+
+impl Depth {
+    /// All of them.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.visible + self.in_flight + self.delayed
+    }
+}
+
+/// An uploaded raw object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Uploaded {
+    /// The scan it starts.
+    pub scan: ScanId,
+    /// Its key.
+    pub key: String,
+    /// Its version.
+    pub version: Option<String>,
+}
+
+/// How a scan ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// There are images.
+    Reconstructed(Box<Manifest>),
+    /// It was refused.
+    Quarantined(Quarantine),
+    /// A newer upload under the same name replaced it.
+    Superseded,
+    /// Something has to be looked at.
+    Failed {
+        /// Where.
+        stage: Stage,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Clients of a running stack.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// How it is reached.
+    pub description: Description,
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// SQS.
+    pub sqs: aws_sdk_sqs::Client,
+    /// Settings for further clients.
+    pub sdk: SdkConfig,
+}
+
+impl Description {
+    const SCHEMA: u32 = 1;
+
+    /// Describes a stack that has just been deployed.
+    ///
+    /// # Errors
+    /// [`Error::Template`] when an output is missing.
+    pub(crate) fn of(deployed: &Deployed, endpoint: String, shim: String, logs: PathBuf) -> Result<Self> {
+        let queues = deployed.outputs.iter().filter_map(|(name, url)| {
+            let name = name.strip_suffix("Url").filter(|name| name.ends_with("Queue"))?;
+            Some((name.to_owned(), url.clone()))
+        });
+        Ok(Self {
+            schema: Self::SCHEMA,
+            endpoint,
+            shim,
+            region: endpoints::REGION.to_owned(),
+            buckets: Buckets {
+                raw: deployed.output("RawBucketName")?,
+                prepared: deployed.output("PreparedBucketName")?,
+                results: deployed.output("ResultsBucketName")?,
+                state: deployed.output("StateBucketName")?,
+            },
+            queues: queues.collect(),
+            logs,
+        })
+    }
+
+    /// Where the description of the running stack lies.
+    #[must_use]
+    pub fn path(config: &Config) -> PathBuf {
+        config.cache_dir.join("stack.json")
+    }
+
+    /// Writes the description for other terminals.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn publish(&self, config: &Config) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self).map_err(|error| Error::io("describing the stack")(error.into()))?;
+        std::fs::create_dir_all(&config.cache_dir).map_err(Error::io("making the cache folder"))?;
+        std::fs::write(Self::path(config), json).map_err(Error::io("writing the stack's description"))
+    }
+
+    /// Takes the description back, unless another stack has put its own there.
+    pub fn withdraw(&self, config: &Config) {
+        if Self::read(config).is_ok_and(|found| found == *self) {
+            // Nobody is harmed by a file that stays: readers check that the stack answers.
+            let _ = std::fs::remove_file(Self::path(config));
+        }
+    }
+
+    fn read(config: &Config) -> Result<Self> {
+        const NONE: &str = "no running stack was found: start one with `raki-cloud up`";
+        let json = std::fs::read(Self::path(config)).map_err(|_| Error::Usage(NONE.to_owned()))?;
+        let description: Self = serde_json::from_slice(&json).map_err(|_| Error::Usage(NONE.to_owned()))?;
+        contract::check_schema("stack description", description.schema, Self::SCHEMA)?;
+        Ok(description)
+    }
+
+    /// The stack that `raki-cloud up` keeps in another terminal.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when none is running.
+    pub async fn find(config: &Config) -> Result<Self> {
+        let description = Self::read(config)?;
+        let port = description.endpoint.rsplit(':').next().and_then(|port| port.parse().ok());
+        match port {
+            Some(port) if emulator::is_ready(port).await => Ok(description),
+            _ => Err(Error::Usage("the stack is not running any more: start one with `raki-cloud up`".to_owned())),
+        }
+    }
+}
+
+impl Remote {
+    /// Clients for a stack.
+    #[must_use]
+    pub fn new(description: Description) -> Self {
+        let sdk = endpoints::sdk_config(&description.endpoint);
+        Self { s3: endpoints::s3(&sdk), sqs: aws_sdk_sqs::Client::new(&sdk), sdk, description }
+    }
+
+    /// Uploads a file to the raw bucket.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, [`Error::Service`] when S3 refuses.
+    pub async fn upload(&self, file: &Path, key: &str, method: Option<Method>) -> Result<Uploaded> {
+        let body = ByteStream::from_path(file).await.map_err(|error| Error::io("reading the file")(error.into()))?;
+        self.put_raw(body, key, method).await
+    }
+
+    /// Uploads bytes to the raw bucket.
+    ///
+    /// # Errors
+    /// [`Error::Service`] when S3 refuses.
+    pub async fn upload_bytes(&self, bytes: Vec<u8>, key: &str, method: Option<Method>) -> Result<Uploaded> {
+        self.put_raw(bytes.into(), key, method).await
+    }
+
+    async fn put_raw(&self, body: ByteStream, key: &str, method: Option<Method>) -> Result<Uploaded> {
+        let raw = &self.description.buckets.raw;
+        let mut put = self.s3.put_object().bucket(raw).key(key).body(body);
+        if let Some(method) = method {
+            put = put.metadata(METHOD_METADATA, method.name());
+        }
+        let answer = put.send().await.map_err(Error::service("S3", "take the file"))?;
+        let version = answer.version_id().map(str::to_owned);
+        let etag = answer.e_tag().unwrap_or_default().trim_matches('"').to_owned();
+        let scan = ScanId::of_object(raw, key, version.as_ref().unwrap_or(&etag));
+        Ok(Uploaded { scan, key: key.to_owned(), version })
+    }
+
+    /// Content of an object; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Service`].
+    pub async fn get(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        let answer = match self.s3.get_object().bucket(bucket).key(key).send().await {
+            Ok(answer) => answer,
+            Err(error) if matches!(error.code(), Some("NoSuchKey" | "NotFound")) => return Ok(None),
+            Err(error) => return Err(Error::service("S3", "give an object")(error)),
+        };
+        let body = answer.body.collect().await.map_err(Error::service("S3", "give an object"))?;
+        Ok(Some(body.to_vec()))
+    }
+
+    /// Every key below a prefix.
+    ///
+    /// # Errors
+    /// [`Error::Service`].
+    pub async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
+        let mut pages = self.s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(Error::service("S3", "list objects"))?;
+            keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+        }
+        Ok(keys)
+    }
+
+    async fn record<R: contract::Record>(&self, bucket: &str, key: &str) -> Result<Option<R>> {
+        let bytes = self.get(bucket, key).await?;
+        Ok(bytes.map(|bytes| R::from_json(&bytes)).transpose()?)
+    }
+
+    /// The history of a scan; `None` before anything happened.
+    ///
+    /// # Errors
+    /// [`Error::Service`], or [`Error::Contract`] for a record of another release.
+    pub async fn status(&self, scan: &ScanId) -> Result<Option<Status>> {
+        self.record(&self.description.buckets.state, &status_key(scan)).await
+    }
+
+    /// The histories of all scans.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn statuses(&self) -> Result<Vec<Status>> {
+        let state = &self.description.buckets.state;
+        let mut found = Vec::new();
+        for key in self.list(state, "status/").await? {
+            found.extend(self.record::<Status>(state, &key).await?);
+        }
+        found.sort_by(|a, b| a.history.first().map(|e| &e.time).cmp(&b.history.first().map(|e| &e.time)));
+        Ok(found)
+    }
+
+    /// What the job of a scan was asked to do.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn job_spec(&self, scan: &ScanId) -> Result<Option<JobSpec>> {
+        self.record(&self.description.buckets.state, &contract::keys::job_key(scan)).await
+    }
+
+    /// Prefix of the results of a scan in the results bucket, with its final `/`.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn results_prefix(&self, scan: &ScanId) -> Result<Option<String>> {
+        let spec = self.job_spec(scan).await?;
+        let start = format!("s3://{}/", self.description.buckets.results);
+        Ok(spec.and_then(|spec| spec.results.strip_prefix(&start).map(str::to_owned)))
+    }
+
+    /// The manifest of a scan; `None` while there are no results.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn manifest(&self, scan: &ScanId) -> Result<Option<Manifest>> {
+        let Some(prefix) = self.results_prefix(scan).await? else { return Ok(None) };
+        let key = format!("{prefix}{}", contract::keys::MANIFEST_NAME);
+        let manifest: Option<Manifest> = self.record(&self.description.buckets.results, &key).await?;
+        Ok(manifest.filter(|manifest| manifest.scan == *scan))
+    }
+
+    /// The quarantine record of a scan. It lies under the name of the raw file, which the scan's claim knows.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn quarantine(&self, scan: &ScanId) -> Result<Option<Quarantine>> {
+        let state = &self.description.buckets.state;
+        let claim: Option<Claim> = self.record(state, &claim_key(Stage::Decompress, scan)).await?;
+        let Some(claim) = claim else { return Ok(None) };
+        let record = self.record(state, &quarantine_key(&claim.key)).await?;
+        Ok(record.filter(|record: &Quarantine| record.scan == *scan))
+    }
+
+    /// How a scan ended; `None` while it has not.
+    ///
+    /// # Errors
+    /// As [`Remote::status`]; [`Error::Service`] when the status speaks of a record that is not there.
+    pub async fn outcome(&self, scan: &ScanId) -> Result<Option<Outcome>> {
+        let Some(status) = self.status(scan).await? else { return Ok(None) };
+        let Some(end) = status.end() else { return Ok(None) };
+        let missing = |what: &str| Error::Service {
+            service: "the stack",
+            action: "end a scan in order",
+            message: format!("its status is {:?}, and there is no {what}", end.state),
+        };
+        Ok(Some(match end.state {
+            State::Done => {
+                let manifest = self.manifest(scan).await?;
+                Outcome::Reconstructed(Box::new(manifest.ok_or_else(|| missing("manifest"))?))
+            }
+            State::Quarantined => {
+                let record = self.quarantine(scan).await?;
+                Outcome::Quarantined(record.ok_or_else(|| missing("quarantine record"))?)
+            }
+            State::Superseded => Outcome::Superseded,
+            _ => {
+                let reason = end.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
+                Outcome::Failed { stage: end.stage, reason }
+            }
+        }))
+    }
+
+    /// Waits until a scan has ended.
+    ///
+    /// # Errors
+    /// As [`Remote::outcome`]; [`Error::Timeout`].
+    pub async fn wait(&self, scan: &ScanId, limit: Duration) -> Result<Outcome> {
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            if let Some(outcome) = self.outcome(scan).await? {
+                return Ok(outcome);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Err(Error::Timeout { what: format!("scan {scan}"), seconds: limit.as_secs() })
+    }
+
+    /// Messages in every queue of the stack, by the name of the template's output without `Url`.
+    ///
+    /// # Errors
+    /// [`Error::Service`].
+    pub async fn queue_depths(&self) -> Result<BTreeMap<String, Depth>> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed, ApproximateNumberOfMessagesNotVisible,
+        };
+        let mut depths = BTreeMap::new();
+        for (name, url) in &self.description.queues {
+            let answer = self.sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
+            let answer = answer.send().await.map_err(Error::service("SQS", "describe a queue"))?;
+            let number = |attribute| {
+                let text = answer.attributes().and_then(|attributes| attributes.get(&attribute));
+                text.and_then(|text| text.parse().ok()).unwrap_or(0)
+            };
+            let depth = Depth {
+                visible: number(ApproximateNumberOfMessages),
+                in_flight: number(ApproximateNumberOfMessagesNotVisible),
+                delayed: number(ApproximateNumberOfMessagesDelayed),
+            };
+            depths.insert(name.clone(), depth);
+        }
+        Ok(depths)
+    }
+
+    /// Copies the results of a scan into a folder and returns the paths.
+    ///
+    /// # Errors
+    /// [`Error::Service`] or [`Error::Io`].
+    pub async fn download(&self, scan: &ScanId, dir: &Path) -> Result<Vec<PathBuf>> {
+        let results = &self.description.buckets.results;
+        let Some(prefix) = self.results_prefix(scan).await? else { return Ok(Vec::new()) };
+        let mut paths = Vec::new();
+        for key in self.list(results, &prefix).await? {
+            let name = Path::new(key.strip_prefix(&prefix).unwrap_or_default());
+            let inside = name.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+            let Some(bytes) = self.get(results, &key).await?.filter(|_| inside && name.file_name().is_some()) else {
+                continue;
+            };
+            let path = dir.join(name);
+            std::fs::create_dir_all(path.parent().unwrap_or(dir)).map_err(Error::io("making the output folder"))?;
+            std::fs::write(&path, bytes).map_err(Error::io("writing a result"))?;
+            paths.push(path);
+        }
+        Ok(paths)
+    }
+}

@@ -1,0 +1,137 @@
+//! The commands for single files, run as a person runs them.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use contract::ExitCode;
+use serde_json::Value;
+
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raki-cloud"));
+    command.current_dir(dir).env("XDG_CACHE_HOME", dir).args(arguments).output().unwrap()
+}
+
+fn json(dir: &Path, arguments: &[&str], exit: ExitCode) -> Value {
+    let output = run(dir, &[arguments, &["--json"]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(i32::from(exit.code())), "{arguments:?}: {errors}");
+    // One document and nothing else.
+    let documents: Vec<Value> =
+        serde_json::Deserializer::from_slice(&output.stdout).into_iter().collect::<Result<_, _>>().unwrap();
+    if exit == ExitCode::Done {
+        assert_eq!(errors, "", "{arguments:?}");
+    }
+    documents.into_iter().next().unwrap()
+}
+
+/// A small phantom in a folder.
+fn phantom() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let size = ["--slices", "2", "--coils", "4", "--matrix", "64", "--r", "2", "--acs", "24"];
+    let written =
+        json(dir.path(), &[&["phantom", "--out", "scan.h5", "--full", "full.h5"], &size[..]].concat(), ExitCode::Done);
+    assert_eq!((&written["out"], &written["full"]), (&"scan.h5".into(), &"full.h5".into()));
+    dir
+}
+
+fn tar_gz(dir: &Path, name: &str, member: &str) {
+    let file = std::fs::File::create(dir.join(name)).unwrap();
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast()));
+    tar.append_path_with_name(dir.join(member), member).unwrap();
+    tar.into_inner().unwrap().finish().unwrap();
+}
+
+#[test]
+fn inspect_tells_what_is_in_a_file_and_in_an_archive_of_it() {
+    let dir = phantom();
+    tar_gz(dir.path(), "scan.tar.gz", "scan.h5");
+    let bare = json(dir.path(), &["inspect", "scan.h5"], ExitCode::Done);
+    let packed = json(dir.path(), &["inspect", "scan.tar.gz"], ExitCode::Done);
+    assert_eq!(packed["container"], serde_json::json!(["gzip", "tar"]));
+    assert_eq!(bare["contents"], packed["contents"]);
+    let contents = &bare["contents"];
+    assert_eq!(contents["matrix"], serde_json::json!([64, 64]));
+    assert_eq!((&contents["coils"], &contents["slices"], &contents["entries"]), (&4.into(), &2.into(), &2.into()));
+    assert_eq!(
+        (&contents["sampling"][0]["acceleration"], &contents["sampling"][0]["acs_lines"]),
+        (&2.into(), &24.into())
+    );
+    assert_eq!(
+        (&bare["noise_scan"], &contents["geometry_known"], &bare["reconstructs"]),
+        (&true.into(), &true.into(), &true.into())
+    );
+    let full = json(dir.path(), &["inspect", "full.h5"], ExitCode::Done);
+    assert_eq!(full["contents"]["sampling"][0]["acceleration"], 1);
+    let text = run(dir.path(), &["inspect", "scan.tar.gz"]).stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("in tar in gzip") && text.contains("R = 2, 24 calibration lines"), "{text}");
+}
+
+#[test]
+fn a_file_and_an_archive_of_it_give_the_same_images() {
+    let dir = phantom();
+    tar_gz(dir.path(), "scan.tgz", "scan.h5");
+    for (input, out) in [("scan.h5", "a"), ("scan.tgz", "b")] {
+        let report = json(dir.path(), &["reconstruct", input, "--out", out, "--method", "grappa"], ExitCode::Done);
+        assert_eq!(report["manifest"]["method"], "grappa");
+        for file in report["files"].as_array().unwrap() {
+            assert!(dir.path().join(file.as_str().unwrap()).is_file(), "{file}");
+        }
+    }
+    let bytes = |path: &str| std::fs::read(dir.path().join(path)).unwrap();
+    assert_eq!(bytes("a/image.nii.gz"), bytes("b/image.nii.gz"));
+    let truth =
+        kspace::phantom::Phantom { slices: 2, coils: 4, matrix: 64, acceleration: 2, acs: 24, snr: 60.0, seed: 0 };
+    let psnr = local::files::psnr_against(&truth.truth(), &dir.path().join("a/image.nii.gz")).unwrap().unwrap();
+    assert!(psnr > 25.0, "{psnr}");
+}
+
+#[test]
+fn prepare_writes_what_it_reports() {
+    let dir = phantom();
+    let report = json(dir.path(), &["prepare", "scan.h5", "--out", "deep/p.safetensors"], ExitCode::Done);
+    let length = std::fs::metadata(dir.path().join("deep/p.safetensors")).unwrap().len();
+    assert_eq!(report["bytes"], length);
+    assert_eq!(report["meta"]["entries"].as_array().map(Vec::len), Some(2));
+    assert_eq!(report["meta"]["source_sha256"].as_str().map(str::len), Some(64));
+}
+
+#[test]
+fn failures_have_their_exit_codes_and_name_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mustermann.h5"), "no k-space at all").unwrap();
+    std::fs::write(dir.path().join("mustermann.tar.gz"), [0x1f, 0x8b, 8, 0, 0]).unwrap();
+    for (arguments, exit) in [
+        (&["inspect", "mustermann.h5"][..], ExitCode::BadData),
+        (&["inspect", "mustermann.tar.gz"], ExitCode::BadData),
+        (&["prepare", "mustermann.h5", "--out", "p.safetensors"], ExitCode::BadData),
+        (&["reconstruct", "mustermann.h5", "--out", "d"], ExitCode::BadData),
+        (&["reconstruct", "nothing.h5", "--out", "d"], ExitCode::Usage),
+        (&["inspect", "."], ExitCode::Usage),
+        (&["status"], ExitCode::Usage),
+        (&["upload", "mustermann.h5"], ExitCode::Usage),
+        (&["reconstruct", "mustermann.h5", "--out", "d", "--method", "magic"], ExitCode::Usage),
+        (&["phantom", "--out", "x.h5", "--matrix", "7"], ExitCode::Usage),
+        (&["dance"], ExitCode::Usage),
+    ] {
+        let output = run(dir.path(), arguments);
+        assert_eq!(output.status.code(), Some(i32::from(exit.code())), "{arguments:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(!errors.is_empty() && !errors.contains("mustermann"), "{arguments:?}: {errors}");
+    }
+    let refused = run(dir.path(), &["inspect", "mustermann.h5", "--json"]);
+    let answer: Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(answer["reconstructs"], false);
+    assert!(answer["reason"].as_str().is_some_and(|reason| reason.len() > 20), "{answer}");
+    assert!(!dir.path().join("p.safetensors").exists());
+}
+
+#[test]
+fn help_lists_the_exit_codes_of_the_contract() {
+    let help = run(Path::new("."), &["--help"]);
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    for exit in ExitCode::ALL {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{} ", exit.code()))), "{exit:?}");
+    }
+}
