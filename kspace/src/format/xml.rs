@@ -15,6 +15,8 @@ use crate::{Error, Result};
 pub(super) const MAX_BYTES: usize = 16 << 20;
 /// The schema nests six deep.
 const MAX_DEPTH: usize = 64;
+/// Real headers have some hundred elements; parameters of vendors make it thousands.
+const MAX_ELEMENTS: u64 = 200_000;
 
 /// An element with the text and the elements in it.
 #[derive(Default)]
@@ -183,9 +185,16 @@ fn tree(text: &str) -> Result<Element> {
     let local = |name: &str| name.rsplit(':').next().unwrap_or(name).to_owned();
     let mut reader = Reader::from_str(text);
     let mut open = vec![Element::default()];
+    let mut elements = 0;
     loop {
-        let event =
-            reader.read_event().map_err(|error| broken(format!("{error} at byte {}", reader.error_position())))?;
+        // The parser's own message may quote the header.
+        let event = reader.read_event();
+        let event = event.map_err(|_| broken(format!("something else at byte {}", reader.error_position())))?;
+        elements += u64::from(matches!(event, Event::Start(_) | Event::Empty(_)));
+        if elements > MAX_ELEMENTS {
+            let what = "the number of elements of the XML header";
+            return Err(Error::Limit { what, found: elements, limit: MAX_ELEMENTS });
+        }
         if open.len() > MAX_DEPTH {
             return Err(broken(format!("elements nested more than {MAX_DEPTH} deep")));
         }
@@ -285,9 +294,12 @@ mod tests {
     #[test]
     fn hostile_text_is_refused() {
         let bomb = r#"<!DOCTYPE b [<!ENTITY a "aaaa"><!ENTITY c "&a;&a;">]><ismrmrdHeader>&c;</ismrmrdHeader>"#;
-        for text in [bomb, "<a>&c;</a>", "<a>", "", "not xml", "<a></b>", &"<a>".repeat(100_000)] {
+        let many = format!("<a>{}</a>", "<b/>".repeat(300_000));
+        for text in [bomb, "<a>&c;</a>", "<a>", "", "not xml", "<a></b>", &"<a>".repeat(100_000), &many] {
             assert!(parse(text).is_err(), "{}", &text[..text.len().min(40)]);
         }
+        let error = parse("<a><Jane></Doe></a>").map_err(|error| error.to_string());
+        assert!(error.is_err_and(|text| text.contains("at byte") && !text.contains("Jane") && !text.contains("Doe")));
     }
 
     proptest::proptest! {

@@ -29,12 +29,12 @@ impl Structure {
     /// Opens the structure of a file and finds its one measurement.
     pub(super) fn of(map: &Mapped) -> Result<Self> {
         let length = map.as_ref().len();
-        let mut options = OpenOptions::default();
-        // Every chunk is read once.
-        options.chunk_cache_bytes = 0;
-        options.max_read_bytes = length.max(xml::MAX_BYTES);
-        options.max_chunk_bytes = MAX_CHUNK_BYTES;
-        options.max_object_header_bytes = MAX_OBJECT_HEADER_BYTES;
+        // Every chunk is read once, so none is kept.
+        let options = OpenOptions::default()
+            .with_chunk_cache_bytes(0)
+            .with_max_read_bytes(length.max(xml::MAX_BYTES))
+            .with_max_chunk_bytes(MAX_CHUNK_BYTES)
+            .with_max_object_header_bytes(MAX_OBJECT_HEADER_BYTES);
         let storage = std::sync::Arc::new(BytesStorage::from_owner(map.clone()));
         let file = Hdf5File::from_storage_with_options(storage, options).map_err(|error| opening(error, length))?;
         let superblock = file.superblock();
