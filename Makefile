@@ -16,7 +16,7 @@ IMAGE ?= raki-cloud
 export RAYON_NUM_THREADS ?= 2
 export RAKI_CLOUD_PYTHON ?= $(TOOLS)/bin/python
 
-.PHONY: help demo test check bench image deploy build clean
+.PHONY: help demo test check bench pictures image deploy build clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,7 +29,8 @@ demo: build ## run a scan through the whole stack on this machine; INPUT=FILE fo
 
 test: build $(TOOLS)/.done ## unit, property, golden and chain tests
 	$(CARGO) test --workspace
-	$(TOOLS)/bin/python -m pytest -q tests/template
+	$(TOOLS)/bin/python -m pytest -q -p no:cacheprovider tests/template
+	$(TOOLS)/bin/python tests/template/sam_deploy.py
 
 check: $(TOOLS)/.done ## format, lints, template
 	$(CARGO) fmt --all --check
@@ -39,6 +40,14 @@ check: $(TOOLS)/.done ## format, lints, template
 
 bench: build $(TOOLS)/.done ## speed, as ratios against peers in one run
 	$(TOOLS)/bin/python tests/bench/bench.py --bin $(BIN)
+
+pictures: build ## the pictures of README, from the built-in phantom
+	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(BIN)/raki-cloud phantom --out "$$scratch/scan.h5" --slices 1 --coils 8 --matrix 192 --r 4 --acs 32 --snr 30; \
+	for method in zero-filled grappa raki; do \
+	  $(BIN)/raki-cloud reconstruct "$$scratch/scan.h5" --method $$method --out "$$scratch/$$method"; \
+	  cp "$$scratch/$$method/preview.png" docs/images/$$method.png; \
+	done
 
 image: ## the CUDA image of gpu-job and the CPU image of prepare-job
 	docker build -f gpu-job/Dockerfile --target gpu-job -t $(IMAGE):gpu .
