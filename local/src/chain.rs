@@ -85,10 +85,10 @@ pub async fn follow(
     while start.elapsed() < limit {
         if let Some(status) = remote.status(scan).await? {
             view.update(&status, see);
-            if status.end().is_some() {
-                if let Some(outcome) = remote.outcome(scan).await? {
-                    return Ok(Followed { outcome, legs: view.done });
-                }
+            if status.end().is_some()
+                && let Some(outcome) = remote.outcome(scan).await?
+            {
+                return Ok(Followed { outcome, legs: view.done });
             }
         }
         tokio::time::sleep(POLL).await;

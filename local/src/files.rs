@@ -195,7 +195,7 @@ fn obstacle(sampling: Sampling, coils: usize, kx: usize) -> Option<String> {
         ));
     }
     let domain = Domain { lines: sampling.acs_lines, width: kx, step: acceleration };
-    domain.check(Layout { coils, acceleration }).err().map(|reason| reason.to_string())
+    domain.check(Layout { coils, acceleration }).err()
 }
 
 fn contents(meta: &PreparedMeta, coils: usize, matrix: [usize; 2]) -> Contents {

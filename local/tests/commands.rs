@@ -1,4 +1,5 @@
 //! The commands for single files, run as a person runs them.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,5 +1,6 @@
 //! The Batch shim, driven by the AWS SDK and by boto3, with a shell script in the place of the programs and the
 //! definitions of the real template.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;

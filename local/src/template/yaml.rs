@@ -131,15 +131,18 @@ fn plain(text: &str) -> Value {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let number = digits.starts_with(|c: char| c.is_ascii_digit())
         && (digits == "0" || digits.starts_with("0.") || !digits.starts_with('0'));
-    if number && digits.bytes().all(|b| b.is_ascii_digit()) {
-        if let Ok(integer) = text.parse::<i64>() {
-            return integer.into();
-        }
+    if number
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(integer) = text.parse::<i64>()
+    {
+        return integer.into();
     }
-    if number && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.') && digits.matches('.').count() == 1 {
-        if let Ok(float) = text.parse::<f64>() {
-            return float.into();
-        }
+    if number
+        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        && digits.matches('.').count() == 1
+        && let Ok(float) = text.parse::<f64>()
+    {
+        return float.into();
     }
     Value::String(text.to_owned())
 }
