@@ -1,0 +1,79 @@
+//! `gpu-job run`: the command of a Batch job.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use contract::{Disposition, JobSpec, Record};
+use store::state::JobFailure;
+use store::{Condition, Location, Store};
+
+use super::output;
+use super::terminal::Reporter;
+use crate::config::Config;
+use crate::error::JobError;
+use crate::raki::Parameters;
+use crate::reconstruct::{Request, reconstruct};
+
+/// Ending of a spec, and what takes its place in the record of a failure (see `store::state::job_failure_key`).
+const SPEC_ENDING: &str = ".json";
+const FAILURE_ENDING: &str = ".error.json";
+
+/// Reconstructs what a job spec asks for.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The job spec: a path or an s3:// URL ending in .json. If the job fails for good, the reason is written beside it,
+    /// ending in .error.json.
+    #[arg(long, value_name = "URL")]
+    spec: String,
+    /// Prints the manifest as JSON, and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub(super) fn run(self, config: Config, stop: Arc<AtomicBool>) -> Result<(), JobError> {
+        let at = Location::parse(&self.spec)?;
+        let Some(stem) = self.spec.strip_suffix(SPEC_ENDING) else {
+            return Err(JobError::Usage(format!("a job spec ends in {SPEC_ENDING}")));
+        };
+        let failure_at = Location::parse(&format!("{stem}{FAILURE_ENDING}"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(JobError::io("starting the runtime"))?;
+        let store = runtime
+            .block_on(async { if at.is_s3() { Store::new(&store::aws_config().await) } else { Store::folders() } });
+        let spec = JobSpec::from_json(&runtime.block_on(store.get(&at))?)?;
+        tracing::info!(scan = %spec.scan, method = %spec.method, attempt = config.attempt, "reconstructing");
+        let done = carry_out(&spec, config, stop);
+        match &done {
+            Ok((request, manifest)) => output::manifest(manifest, &request.out, self.json)?,
+            Err(error) if error.exit().disposition() != Disposition::Retry => {
+                let record = JobFailure {
+                    schema: JobFailure::SCHEMA,
+                    scan: spec.scan.clone(),
+                    exit: error.exit(),
+                    reason: error.to_string(),
+                };
+                runtime.block_on(store::state::write(&store, &failure_at, &record, Condition::Always))?;
+            }
+            Err(_) => {}
+        }
+        done.map(|_| ())
+    }
+}
+
+fn carry_out(spec: &JobSpec, config: Config, stop: Arc<AtomicBool>) -> Result<(Request, contract::Manifest), JobError> {
+    let request = Request {
+        method: spec.method,
+        parameters: Parameters { seed: spec.seed, ..Parameters::default() },
+        device: spec.device,
+        scan: Some(spec.scan.clone()),
+        source: Some(spec.source.clone()),
+        image_digest: config.image_digest,
+        ..Request::new(&spec.prepared, &spec.results)?
+    };
+    let manifest = reconstruct(&request, &Reporter::new(stop))?;
+    Ok((request, manifest))
+}

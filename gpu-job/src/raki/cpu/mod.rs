@@ -1,0 +1,110 @@
+//! The backend on matrix products and fused loops.
+//!
+//! The unit of parallel work is a fixed number of networks of one slice: they share patches and nothing else, their
+//! buffers stay near the cache, and since the grouping does not depend on the number of cores, neither do the results.
+
+mod kernels;
+mod unit;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use self::unit::{Buffers, Unit};
+use super::layout::{Domain, Layout};
+use super::patches::{Planes, Problem};
+use super::weights::Weights;
+use super::{Backend, Fit, Parameters};
+use crate::error::JobError;
+use crate::progress::Progress;
+
+/// Networks trained together: enough rows for an efficient product, few enough for the cache.
+const NETWORKS: usize = 8;
+/// Valid columns predicted together.
+const COLUMNS: usize = 16;
+
+/// The CPU, on all threads of the current rayon pool.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu;
+
+fn groups(networks: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
+    (0..networks.div_ceil(NETWORKS)).into_par_iter().map(move |at| at * NETWORKS..((at + 1) * NETWORKS).min(networks))
+}
+
+impl Backend for Cpu {
+    fn group(&self, _problem_bytes: usize) -> usize {
+        rayon::current_num_threads()
+    }
+
+    fn gradient(&self, problem: &Problem, weights: &Weights, window: Range<usize>) -> Result<(f64, Weights), JobError> {
+        let parts: Vec<(f64, Weights)> = groups(weights.networks)
+            .map(|networks| {
+                let part = weights.part(networks.clone());
+                let mut gradient = Weights::zeros(problem.layout, networks.len());
+                let loss = Unit::new(problem, networks, window.len()).gradient(&part, &window, &mut gradient);
+                (loss, gradient)
+            })
+            .collect();
+        let (losses, gradients): (Vec<f64>, Vec<Weights>) = parts.into_iter().unzip();
+        Ok((losses.iter().sum(), Weights::concatenate(problem.layout, &gradients)))
+    }
+
+    fn fit(
+        &self,
+        problems: &[Problem],
+        parameters: &Parameters,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Fit>, JobError> {
+        problems
+            .par_iter()
+            .map(|problem| {
+                let columns = problem.domain.valid_columns().div_ceil(parameters.window_divisor.max(1));
+                let parts: Vec<Fit> = groups(problem.layout.channels())
+                    .map(|networks| Unit::new(problem, networks, columns).train(parameters, progress))
+                    .collect::<Result<_, _>>()?;
+                let loss = parts.iter().map(|part| part.loss).sum();
+                let weights: Vec<Weights> = parts.into_iter().map(|part| part.weights).collect();
+                Ok(Fit { weights: Weights::concatenate(problem.layout, &weights), loss })
+            })
+            .collect()
+    }
+
+    fn predict(&self, weights: &Weights, planes: &Planes) -> Result<Vec<f32>, JobError> {
+        let (layout, domain) = (planes.layout(), planes.domain());
+        let columns = domain.valid_columns();
+        let chunks: Vec<Vec<f32>> = (0..columns.div_ceil(COLUMNS))
+            .into_par_iter()
+            .map(|at| predict_columns(weights, planes, &(at * COLUMNS..((at + 1) * COLUMNS).min(columns))))
+            .collect();
+        Ok(assemble(layout, domain, weights.networks, &chunks))
+    }
+}
+
+/// `[network, output, column, row]` over a window.
+fn predict_columns(weights: &Weights, planes: &Planes, window: &Range<usize>) -> Vec<f32> {
+    let (layout, domain) = (planes.layout(), planes.domain());
+    let patches = planes.patches(window);
+    let mut predicted = Vec::new();
+    for start in (0..weights.networks).step_by(NETWORKS) {
+        let part = weights.part(start..(start + NETWORKS).min(weights.networks));
+        let mut buffers = Buffers::new(layout, domain, part.networks, window.len());
+        buffers.layer_1(&part, &patches);
+        for network in 0..part.networks {
+            predicted.extend_from_slice(buffers.predict(&part, network));
+        }
+    }
+    predicted
+}
+
+/// Windows side by side.
+fn assemble(layout: Layout, domain: Domain, networks: usize, chunks: &[Vec<f32>]) -> Vec<f32> {
+    let outputs = networks * layout.outputs();
+    let mut whole = Vec::with_capacity(outputs * domain.valid_columns() * domain.valid_rows());
+    for output in 0..outputs {
+        for chunk in chunks {
+            let length = chunk.len() / outputs;
+            whole.extend_from_slice(&chunk[output * length..(output + 1) * length]);
+        }
+    }
+    whole
+}

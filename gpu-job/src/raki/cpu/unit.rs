@@ -1,0 +1,183 @@
+//! A few networks of one problem: their buffers, gradient and training.
+
+use std::ops::Range;
+
+use super::kernels::{Matrix, adam, add, product, relu, square_sum, through_relu};
+use crate::error::JobError;
+use crate::progress::Progress;
+use crate::raki::layout::{Domain, HIDDEN_1, HIDDEN_2, Layout, TAPS};
+use crate::raki::patches::Problem;
+use crate::raki::schedule::Schedule;
+use crate::raki::weights::{Weights, windows};
+use crate::raki::{Fit, Parameters};
+
+/// Buffers for `networks` networks over a window, reused by every step. Row-major, positions fastest.
+pub(super) struct Buffers {
+    layout: Layout,
+    domain: Domain,
+    columns: usize,
+    positions: usize,
+    /// `[network, 32, position]`: features of layer 1, then their gradient.
+    hidden_1: Vec<f32>,
+    /// `[32, position]` of one network: gradient of its features of layer 1.
+    pulled_1: Vec<f32>,
+    /// `[8, position]` of one network.
+    hidden_2: Vec<f32>,
+    pulled_2: Vec<f32>,
+    /// `[tap, output, position]` of one network: what each tap adds to its output, then the gradient of that.
+    taps: Vec<f32>,
+    /// `[output, column, row]` of one network: prediction, then residual.
+    output: Vec<f32>,
+}
+
+impl Buffers {
+    pub(super) fn new(layout: Layout, domain: Domain, networks: usize, columns: usize) -> Self {
+        let positions = domain.positions(columns);
+        Self {
+            layout,
+            domain,
+            columns,
+            positions,
+            hidden_1: vec![0.0; networks * HIDDEN_1 * positions],
+            pulled_1: vec![0.0; HIDDEN_1 * positions],
+            hidden_2: vec![0.0; HIDDEN_2 * positions],
+            pulled_2: vec![0.0; HIDDEN_2 * positions],
+            taps: vec![0.0; TAPS * layout.outputs() * positions],
+            output: vec![0.0; layout.outputs() * columns * domain.valid_rows()],
+        }
+    }
+
+    /// Layer 1 of all networks: one product over the patches `[position, input]` they share.
+    pub(super) fn layer_1(&mut self, weights: &Weights, patches: &[f32]) {
+        let inputs = self.layout.inputs();
+        let kernels = Matrix::new(&weights.layers[0], weights.networks * HIDDEN_1, inputs);
+        product(&mut self.hidden_1, kernels, Matrix::new(patches, self.positions, inputs).transposed());
+    }
+
+    /// Layers 2 and 3 of one network after [`Self::layer_1`]; returns `[output, column, row]`.
+    pub(super) fn predict(&mut self, weights: &Weights, network: usize) -> &mut [f32] {
+        let [_, count_2, count_3] = self.layout.weights();
+        let outputs = self.layout.outputs();
+        let features = &mut self.hidden_1[network * HIDDEN_1 * self.positions..][..HIDDEN_1 * self.positions];
+        relu(features);
+        let kernels = Matrix::new(&weights.layers[1][network * count_2..][..count_2], HIDDEN_2, HIDDEN_1);
+        product(&mut self.hidden_2, kernels, Matrix::new(features, HIDDEN_1, self.positions));
+        relu(&mut self.hidden_2);
+        let kernels = Matrix::new(&weights.layers[2][network * count_3..][..count_3], TAPS * outputs, HIDDEN_2);
+        product(&mut self.taps, kernels, Matrix::new(&self.hidden_2, HIDDEN_2, self.positions));
+        let (rows, valid) = (self.domain.rows(), self.domain.valid_rows());
+        self.output.fill(0.0);
+        for tap in 0..TAPS {
+            for output in 0..outputs {
+                let from = &self.taps[(tap * outputs + output) * self.positions + self.domain.tap(tap)..];
+                let to = &mut self.output[output * self.columns * valid..][..self.columns * valid];
+                for (to, from) in to.chunks_exact_mut(valid).zip(from.chunks(rows)) {
+                    add(to, from);
+                }
+            }
+        }
+        &mut self.output
+    }
+
+    /// Loss of one network, and its gradient for layers 2 and 3. The gradient of its features of layer 1 takes their
+    /// place. `network` counts from the first of these weights, `number` from the first of the problem.
+    fn pull(
+        &mut self,
+        weights: &Weights,
+        gradient: &mut Weights,
+        network: usize,
+        problem: &Problem,
+        number: usize,
+        window: &Range<usize>,
+    ) -> f64 {
+        self.predict(weights, network);
+        let outputs = self.layout.outputs();
+        let (rows, valid) = (self.domain.rows(), self.domain.valid_rows());
+        for (output, residual) in self.output.chunks_exact_mut(self.columns * valid).enumerate() {
+            for (residual, target) in residual.iter_mut().zip(problem.target(number, output, window)) {
+                *residual -= target;
+            }
+        }
+        let loss = square_sum(&self.output).sqrt();
+        // The norm has no gradient at zero; a network that is perfect stays as it is.
+        let scale = if loss > 0.0 { (1.0 / loss) as f32 } else { 0.0 };
+        self.taps.fill(0.0);
+        for tap in 0..TAPS {
+            for output in 0..outputs {
+                let to = &mut self.taps[(tap * outputs + output) * self.positions + self.domain.tap(tap)..];
+                let from = &self.output[output * self.columns * valid..][..self.columns * valid];
+                for (to, from) in to.chunks_mut(rows).zip(from.chunks_exact(valid)) {
+                    for (to, from) in to.iter_mut().zip(from) {
+                        *to = from * scale;
+                    }
+                }
+            }
+        }
+        let [_, count_2, count_3] = self.layout.weights();
+        let (at_2, at_3) = (network * count_2..(network + 1) * count_2, network * count_3..(network + 1) * count_3);
+        let taps = Matrix::new(&self.taps, TAPS * outputs, self.positions);
+        let hidden = Matrix::new(&self.hidden_2, HIDDEN_2, self.positions);
+        product(&mut gradient.layers[2][at_3.clone()], taps, hidden.transposed());
+        let kernels = Matrix::new(&weights.layers[2][at_3], TAPS * outputs, HIDDEN_2);
+        product(&mut self.pulled_2, kernels.transposed(), taps);
+        through_relu(&mut self.hidden_2, &self.pulled_2);
+        let features = &mut self.hidden_1[network * HIDDEN_1 * self.positions..][..HIDDEN_1 * self.positions];
+        let pulled = Matrix::new(&self.hidden_2, HIDDEN_2, self.positions);
+        let seen = Matrix::new(features, HIDDEN_1, self.positions).transposed();
+        product(&mut gradient.layers[1][at_2.clone()], pulled, seen);
+        let kernels = Matrix::new(&weights.layers[1][at_2], HIDDEN_2, HIDDEN_1);
+        product(&mut self.pulled_1, kernels.transposed(), pulled);
+        through_relu(features, &self.pulled_1);
+        loss
+    }
+}
+
+/// A few networks of one problem, trained on one thread.
+pub(super) struct Unit<'a> {
+    problem: &'a Problem,
+    networks: Range<usize>,
+    buffers: Buffers,
+}
+
+impl<'a> Unit<'a> {
+    /// For windows of `columns` valid columns.
+    pub(super) fn new(problem: &'a Problem, networks: Range<usize>, columns: usize) -> Self {
+        let buffers = Buffers::new(problem.layout, problem.domain, networks.len(), columns);
+        Self { problem, networks, buffers }
+    }
+
+    /// Sum of the losses over a window; fills `gradient`. The gradient of the patches is never formed.
+    pub(super) fn gradient(&mut self, weights: &Weights, window: &Range<usize>, gradient: &mut Weights) -> f64 {
+        let patches = self.problem.window(window);
+        self.buffers.layer_1(weights, patches);
+        let mut loss = 0.0;
+        for (at, number) in self.networks.clone().enumerate() {
+            loss += self.buffers.pull(weights, gradient, at, self.problem, number, window);
+        }
+        let (rows, positions, inputs) =
+            (weights.networks * HIDDEN_1, self.buffers.positions, self.problem.layout.inputs());
+        let pulled = Matrix::new(&self.buffers.hidden_1, rows, positions);
+        product(&mut gradient.layers[0], pulled, Matrix::new(patches, positions, inputs));
+        loss
+    }
+
+    /// Trains from the initial weights.
+    pub(super) fn train(mut self, parameters: &Parameters, progress: &dyn Progress) -> Result<Fit, JobError> {
+        let layout = self.problem.layout;
+        let mut weights = Weights::initial(layout, parameters.seed, self.problem.entry, self.networks.clone());
+        let mut gradient = Weights::zeros(layout, weights.networks);
+        let (mut mean, mut square) = (gradient.clone(), gradient.clone());
+        let mut loss = 0.0;
+        for (window, step) in windows(self.problem.domain, parameters).iter().zip(Schedule::new(parameters)) {
+            if progress.cancelled() {
+                return Err(JobError::Interrupted);
+            }
+            loss = self.gradient(&weights, window, &mut gradient);
+            for (at, gradient) in gradient.layers.iter().enumerate() {
+                adam(&mut weights.layers[at], gradient, &mut mean.layers[at], &mut square.layers[at], step);
+            }
+            progress.advance(self.networks.len() as u64);
+        }
+        Ok(Fit { weights, loss })
+    }
+}

@@ -1,0 +1,122 @@
+//! The missing lines of an entry.
+
+use contract::prepared::Sampling;
+use kspace::Complex32;
+use ndarray::{Array3, ArrayView3};
+
+use super::layout::{Domain, Layout, MARGIN};
+use super::patches::{Planes, Problem};
+use super::{Backend, Fit};
+use crate::error::JobError;
+
+/// The largest magnitude of the scaled k-space. Networks without biases are homogeneous, so the scale only sets the
+/// size of the data against the size of initial weights and of Adam's steps; this is the published one.
+const SCALED_MAXIMUM: f32 = 0.015;
+
+/// An entry whose missing lines are to be filled.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// `[coil, ky, kx]`.
+    pub kspace: ArrayView3<'a, Complex32>,
+    /// Acquired lines.
+    pub mask: &'a [bool],
+    /// The sampling found in the data, with acceleration above 1.
+    pub sampling: Sampling,
+    /// Number of the entry.
+    pub number: u64,
+}
+
+/// A filled entry.
+#[derive(Debug, Clone)]
+pub struct Filled {
+    /// `[coil, ky, kx]`: acquired lines unchanged, missing lines between the first and the last acquired one predicted.
+    pub kspace: Array3<Complex32>,
+    /// Squared norm of (predicted - acquired) over the calibration lines off the grid.
+    pub calibration_error: f64,
+    /// Squared norm of those lines.
+    pub calibration_power: f64,
+}
+
+impl Entry<'_> {
+    /// Sizes of the networks.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout { coils: self.kspace.dim().0, acceleration: self.sampling.acceleration }
+    }
+
+    /// The factor that brings k-space to the scale of training; `None` when all samples are zero.
+    ///
+    /// # Errors
+    /// [`JobError::BadData`] for samples that are not finite.
+    fn scale(&self) -> Result<Option<f32>, JobError> {
+        if self.kspace.iter().any(|sample| !sample.re.is_finite() || !sample.im.is_finite()) {
+            let found = "k-space holds samples that are not finite numbers";
+            return Err(JobError::BadData(format!("{found}: export the raw data again")));
+        }
+        let largest = self.kspace.iter().map(|sample| sample.norm_sqr()).fold(0.0, f32::max).sqrt();
+        Ok((largest > 0.0).then(|| SCALED_MAXIMUM / largest))
+    }
+
+    /// What the networks learn from; `None` for an entry of zeros, which has nothing to fill.
+    ///
+    /// # Errors
+    /// [`JobError::BadData`] with what is too small, or for samples that are not finite.
+    pub fn problem(&self) -> Result<Option<Problem>, JobError> {
+        let (layout, sampling) = (self.layout(), self.sampling);
+        let lines: Vec<Option<usize>> =
+            (sampling.acs_first..sampling.acs_first + sampling.acs_lines).map(Some).collect();
+        let domain = Domain { lines: lines.len(), width: self.kspace.dim().2, step: sampling.acceleration };
+        domain.check(layout).map_err(JobError::BadData)?;
+        let Some(scale) = self.scale()? else { return Ok(None) };
+        let planes = Planes::new(self.kspace, layout, sampling.acceleration, &lines, 0, scale);
+        Ok(Some(Problem::new(&planes, self.number)))
+    }
+
+    /// Predicts every missing line between the first and the last acquired one. Edges are padded with zeros: a
+    /// grid line that does not exist or was not acquired counts as zeros, and so do samples beyond the readout.
+    ///
+    /// # Errors
+    /// Those of [`Backend::predict`] and of [`Self::problem`].
+    pub fn fill(&self, backend: &dyn Backend, fit: &Fit) -> Result<Filled, JobError> {
+        let mut filled = Filled { kspace: self.kspace.to_owned(), calibration_error: 0.0, calibration_power: 0.0 };
+        let Some(scale) = self.scale()? else { return Ok(filled) };
+        let (coils, ny, nx) = self.kspace.dim();
+        let r = self.sampling.acceleration as isize;
+        let offset = self.sampling.offset as isize;
+        let grid_line_before = |line: usize| (line as isize - offset).div_euclid(r);
+        let (start, end) = (grid_line_before(self.sampling.first), grid_line_before(self.sampling.last));
+        let line = |grid: isize| usize::try_from(offset + grid * r).ok();
+        // The support of the last position reaches two grid lines further.
+        let lines: Vec<Option<usize>> =
+            (start..=end + 2).map(|grid| line(grid).filter(|ky| *ky < ny && self.mask[*ky])).collect();
+        let planes = Planes::new(self.kspace, self.layout(), 1, &lines, MARGIN, scale);
+        let predicted = backend.predict(&fit.weights, &planes)?;
+        let rows = planes.domain().valid_rows();
+        let outputs = self.layout().outputs();
+        let block = outputs * nx * rows;
+        for (at, grid) in (start..=end).enumerate() {
+            for output in 0..outputs {
+                let Ok(ky) = usize::try_from(offset + grid * r + 1 + output as isize) else { continue };
+                if ky < self.sampling.first || ky > self.sampling.last {
+                    continue;
+                }
+                for coil in 0..coils {
+                    for kx in 0..nx {
+                        let from = (output * nx + kx) * rows + at;
+                        let value =
+                            Complex32::new(predicted[coil * block + from], predicted[(coils + coil) * block + from])
+                                / scale;
+                        if self.mask[ky] {
+                            let acquired = self.kspace[[coil, ky, kx]];
+                            filled.calibration_error += f64::from((value - acquired).norm_sqr());
+                            filled.calibration_power += f64::from(acquired.norm_sqr());
+                        } else {
+                            filled.kspace[[coil, ky, kx]] = value;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(filled)
+    }
+}

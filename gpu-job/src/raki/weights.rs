@@ -1,0 +1,153 @@
+//! Weights of the networks, their initial values, and the windows of the readout.
+
+use std::ops::Range;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::Parameters;
+use super::layout::{Domain, Layout};
+
+/// Standard deviation of initial weights; draws beyond two of them are drawn again.
+const DEVIATION: f32 = 0.1;
+
+/// Weights of some networks of a slice, or anything of their shape, such as a gradient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// Sizes of the networks.
+    pub layout: Layout,
+    /// Number of networks.
+    pub networks: usize,
+    /// Layers, row-major: `[network, 32, input]`, `[network, 8, 32]`, `[network, tap, output, 8]`.
+    pub layers: [Vec<f32>; 3],
+}
+
+impl Weights {
+    /// Zeros for a number of networks.
+    #[must_use]
+    pub fn zeros(layout: Layout, networks: usize) -> Self {
+        Self { layout, networks, layers: layout.weights().map(|count| vec![0.0; networks * count]) }
+    }
+
+    /// Truncated normal values. Every network has a stream of its own, so that a network starts from the same
+    /// values whichever others are drawn with it.
+    #[must_use]
+    pub fn initial(layout: Layout, seed: u64, entry: u64, networks: Range<usize>) -> Self {
+        let mut weights = Self::zeros(layout, networks.len());
+        for (at, network) in networks.enumerate() {
+            let mut random = generator(seed, 1 + entry, network as u64);
+            for (layer, count) in weights.layers.iter_mut().zip(layout.weights()) {
+                for weight in &mut layer[at * count..(at + 1) * count] {
+                    *weight = DEVIATION * truncated_normal(&mut random);
+                }
+            }
+        }
+        weights
+    }
+
+    /// The networks of several parts, in their order. `parts` have one layout.
+    #[must_use]
+    pub fn concatenate(layout: Layout, parts: &[Self]) -> Self {
+        let mut whole = Self { layout, networks: 0, layers: Default::default() };
+        for part in parts {
+            whole.networks += part.networks;
+            for (layer, piece) in whole.layers.iter_mut().zip(&part.layers) {
+                layer.extend_from_slice(piece);
+            }
+        }
+        whole
+    }
+
+    /// A range of the networks.
+    #[must_use]
+    pub fn part(&self, networks: Range<usize>) -> Self {
+        let counts = self.layout.weights();
+        Self {
+            layout: self.layout,
+            networks: networks.len(),
+            layers: std::array::from_fn(|at| {
+                self.layers[at][networks.start * counts[at]..networks.end * counts[at]].to_vec()
+            }),
+        }
+    }
+}
+
+fn generator(seed: u64, purpose: u64, stream: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&purpose.to_le_bytes());
+    let mut random = ChaCha8Rng::from_seed(key);
+    random.set_stream(stream);
+    random
+}
+
+fn truncated_normal(random: &mut ChaCha8Rng) -> f32 {
+    loop {
+        let value: f32 = StandardNormal.sample(random);
+        if value.abs() <= 2.0 {
+            return value;
+        }
+    }
+}
+
+/// The window of valid columns of every step. It depends on the seed and not on the entry, so that slices of one
+/// size can be trained as one tensor.
+#[must_use]
+pub fn windows(domain: Domain, parameters: &Parameters) -> Vec<Range<usize>> {
+    let columns = domain.valid_columns();
+    let width = columns.div_ceil(parameters.window_divisor.max(1));
+    let mut random = generator(parameters.seed, 0, 0);
+    (0..parameters.iterations)
+        .map(|_| {
+            let start = random.random_range(0..=columns - width);
+            start..start + width
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LAYOUT: Layout = Layout { coils: 3, acceleration: 4 };
+
+    #[test]
+    fn initial_weights_have_the_deviation_of_a_truncated_normal() {
+        let weights = Weights::initial(Layout { coils: 16, acceleration: 4 }, 7, 0, 0..32);
+        let layer = &weights.layers[0];
+        let square = layer.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>() / layer.len() as f64;
+        // Variance of a normal cut at two deviations, 0.77374 of the whole.
+        assert!((square.sqrt() - 0.1 * 0.773_74_f64.sqrt()).abs() < 5e-4, "{}", square.sqrt());
+        assert!(layer.iter().all(|w| w.abs() <= 0.2));
+    }
+
+    #[test]
+    fn entries_and_seeds_start_differently() {
+        let start = Weights::initial(LAYOUT, 0, 0, 0..6);
+        assert_ne!(start, Weights::initial(LAYOUT, 1, 0, 0..6));
+        assert_ne!(start, Weights::initial(LAYOUT, 0, 1, 0..6));
+        assert_eq!(start, Weights::initial(LAYOUT, 0, 0, 0..6));
+    }
+
+    proptest! {
+        #[test]
+        fn drawing_in_parts_changes_nothing(cut in 0usize..=6, seed: u64, entry in 0u64..9) {
+            let whole = Weights::initial(LAYOUT, seed, entry, 0..6);
+            let parts = [Weights::initial(LAYOUT, seed, entry, 0..cut), Weights::initial(LAYOUT, seed, entry, cut..6)];
+            prop_assert_eq!(&Weights::concatenate(LAYOUT, &parts), &whole);
+            prop_assert_eq!(whole.part(cut..6), parts[1].clone());
+        }
+
+        #[test]
+        fn windows_lie_inside_and_have_one_width(width in 7usize..90, divisor in 1usize..9, seed: u64) {
+            let domain = Domain { lines: 9, width, step: 2 };
+            let parameters = Parameters { iterations: 40, window_divisor: divisor, seed, ..Parameters::default() };
+            for window in windows(domain, &parameters) {
+                prop_assert_eq!(window.len(), domain.valid_columns().div_ceil(divisor));
+                prop_assert!(window.end <= domain.valid_columns());
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Numbers that need no reference image. They describe how the filling went; they do not measure image quality.
+
+use std::collections::BTreeMap;
+
+use contract::prepared::Entry;
+use contract::{Method, PreparedMeta, Record, ScanId};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::Request;
+use super::compute::Computed;
+
+/// `metrics.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Layout of this record.
+    pub schema: u32,
+    /// The scan.
+    pub scan: ScanId,
+    /// How missing lines were filled.
+    pub method: Method,
+    /// Over all entries, by name: `calibration_residual` and `filled_energy` as in [`EntryMetrics`], of the sums of all
+    /// entries; `acquired_fraction`, the acquired part of the lines between the first and the last acquired one.
+    pub summary: BTreeMap<String, f64>,
+    /// One for each entry of the prepared file, in its order.
+    pub entries: Vec<EntryMetrics>,
+}
+
+impl Record for Metrics {
+    const NAME: &'static str = "metrics";
+    const SCHEMA: u32 = 1;
+
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+/// Numbers of one entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntryMetrics {
+    /// Which slice, contrast, phase, repetition and set it is, and how it was sampled.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// Acquired lines.
+    pub acquired_lines: usize,
+    /// Missing lines between the first and the last acquired one.
+    pub missing_lines: usize,
+    /// Relative error, in the 2-norm, of the lines that the method predicts where calibration lines off the grid were
+    /// acquired. The method was fitted to these lines, which are the strongest of k-space: it tells a fit that failed
+    /// from one that did not, and says nothing about noise in the image. Absent without filling.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub calibration_residual: Option<f64>,
+    /// Sum over the networks of the Frobenius norm of the residual at the last training step; k-space is scaled to a
+    /// maximum of 0.015. Absent without training.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub loss: Option<f64>,
+    /// Energy of the filled lines over that of all lines.
+    pub filled_energy: f64,
+}
+
+/// `part / whole`, and 0 where there is nothing at all.
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+impl Metrics {
+    pub(super) fn new(
+        scan: &ScanId,
+        request: &Request,
+        meta: &PreparedMeta,
+        mask: &Array2<u8>,
+        computed: &[Computed],
+    ) -> Self {
+        let entries: Vec<EntryMetrics> = meta
+            .entries
+            .iter()
+            .zip(mask.outer_iter())
+            .zip(computed)
+            .map(|((entry, mask), computed)| {
+                let acquired_lines = mask.iter().filter(|acquired| **acquired == 1).count();
+                EntryMetrics {
+                    entry: entry.clone(),
+                    acquired_lines,
+                    missing_lines: (entry.sampling.last + 1 - entry.sampling.first).saturating_sub(acquired_lines),
+                    calibration_residual: computed.calibration.map(|(error, power)| ratio(error, power).sqrt()),
+                    loss: computed.loss,
+                    filled_energy: ratio(computed.filled_energy, computed.acquired_energy + computed.filled_energy),
+                }
+            })
+            .collect();
+        let mut summary = BTreeMap::new();
+        let calibrations: Vec<(f64, f64)> = computed.iter().filter_map(|entry| entry.calibration).collect();
+        if !calibrations.is_empty() {
+            let (error, power) = calibrations.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            summary.insert("calibration_residual".to_owned(), ratio(error, power).sqrt());
+        }
+        let (filled, acquired) =
+            computed.iter().fold((0.0, 0.0), |sum, entry| (sum.0 + entry.filled_energy, sum.1 + entry.acquired_energy));
+        summary.insert("filled_energy".to_owned(), ratio(filled, filled + acquired));
+        let lines = entries.iter().fold((0, 0), |sum, e| (sum.0 + e.acquired_lines, sum.1 + e.missing_lines));
+        summary.insert("acquired_fraction".to_owned(), ratio(lines.0 as f64, (lines.0 + lines.1) as f64));
+        Self { schema: Self::SCHEMA, scan: scan.clone(), method: request.method, summary, entries }
+    }
+
+    /// Losses of the entries that were trained, in their order.
+    pub(super) fn losses(&self) -> Vec<f64> {
+        self.entries.iter().filter_map(|entry| entry.loss).collect()
+    }
+}

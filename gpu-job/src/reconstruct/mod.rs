@@ -1,0 +1,187 @@
+//! From a prepared file to images.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`mod@self`] | the request, and the order of things |
+//! | [`source`] | opens the prepared file, reads ahead |
+//! | [`plan`] | what is done with each entry, and what was decided |
+//! | [`compute`] | fills, transforms and combines a group of entries |
+//! | [`volume`] | crops images and stacks them |
+//! | [`metrics`] | numbers that need no reference |
+//! | [`outputs`] | files of the result, the manifest last |
+
+mod compute;
+pub mod metrics;
+mod outputs;
+mod plan;
+mod source;
+mod volume;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use contract::manifest::{Source, Timing};
+use contract::{DevicePreference, Manifest, Method, Record, ScanId};
+use kspace::image::geometry::Grid;
+use kspace::prepared::Reader;
+use store::{Location, Store};
+
+use crate::config;
+use crate::device;
+use crate::error::JobError;
+use crate::progress::Progress;
+use crate::raki::Parameters;
+
+pub use metrics::Metrics;
+
+/// What is to be reconstructed, and how.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The prepared file.
+    pub prepared: Location,
+    /// Folder or prefix of the results.
+    pub out: Location,
+    /// How missing lines are filled.
+    pub method: Method,
+    /// Training, and the seed of everything random.
+    pub parameters: Parameters,
+    /// Where to compute.
+    pub device: DevicePreference,
+    /// The scan that the prepared file must be of; `None` takes what it says.
+    pub scan: Option<ScanId>,
+    /// The raw object, for the manifest; `None` where it is known by its content only.
+    pub source: Option<Source>,
+    /// Digest of the container image, for the manifest.
+    pub image_digest: Option<String>,
+}
+
+impl Request {
+    /// A request with the default method, parameters and device.
+    ///
+    /// # Errors
+    /// [`JobError::Usage`] for text that is neither a path nor an `s3://` URL.
+    pub fn new(prepared: &str, out: &str) -> Result<Self, JobError> {
+        Ok(Self {
+            prepared: Location::parse(prepared)?,
+            out: Location::parse(out)?,
+            method: Method::default(),
+            parameters: Parameters::default(),
+            device: DevicePreference::default(),
+            scan: None,
+            source: None,
+            image_digest: None,
+        })
+    }
+}
+
+/// Reconstructs a prepared file and writes the results below [`Request::out`], the manifest last. A manifest of the
+/// same scan, method and seed that is there already is returned at once.
+///
+/// Blocks until done; never call it from asynchronous code without `spawn_blocking`.
+///
+/// # Errors
+/// [`JobError`], which says with what code the process ends. Nothing is half-written: without a manifest there is no
+/// result.
+pub fn reconstruct(request: &Request, progress: &dyn Progress) -> Result<Manifest, JobError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(JobError::io("starting the runtime"))?;
+    let _context = runtime.enter();
+    let store = if request.prepared.is_s3() || request.out.is_s3() {
+        Store::new(&runtime.block_on(store::aws_config()))
+    } else {
+        Store::folders()
+    };
+    Job { request, progress, store: &store, runtime: runtime.handle() }.run()
+}
+
+/// A request and what it is carried out with.
+struct Job<'a> {
+    request: &'a Request,
+    progress: &'a dyn Progress,
+    store: &'a Store,
+    runtime: &'a tokio::runtime::Handle,
+}
+
+impl Job<'_> {
+    fn run(&self) -> Result<Manifest, JobError> {
+        let request = self.request;
+        let started = Instant::now();
+        let reader = source::open(self.runtime, self.store, &request.prepared)?;
+        let scan = self.scan(&reader)?;
+        let manifest_at = request.out.join(contract::keys::MANIFEST_NAME);
+        let found = self.runtime.block_on(self.store.get_object(&manifest_at))?;
+        if let Some(found) = &found
+            && let Ok(manifest) = Manifest::from_json(&found.bytes)
+            && (&manifest.scan, manifest.method, manifest.seed) == (&scan, request.method, request.parameters.seed)
+        {
+            tracing::info!(%scan, "the result exists already");
+            return Ok(manifest);
+        }
+        let opened = started.elapsed().as_secs_f64();
+
+        let chosen = match request.method {
+            Method::Raki => Some(device::choose(request.device)?),
+            Method::Grappa | Method::ZeroFilled => None,
+        };
+        let plan = plan::Plan::new(&reader, request, chosen.as_ref())?;
+        let grid = Grid::of(&reader.meta.header);
+        let computed = compute::all(&reader, &plan, &grid, chosen.as_ref(), self.progress)?;
+        if self.progress.cancelled() {
+            return Err(JobError::Interrupted);
+        }
+
+        let started = Instant::now();
+        let metrics = Metrics::new(&scan, request, &reader.meta, &reader.mask, &computed.entries);
+        let stack = volume::Stack::new(&reader.meta, &grid, &reader.geometry, computed.images)?;
+        let mut warnings = reader.meta.warnings.clone();
+        warnings.extend(plan.warnings.iter().cloned());
+        warnings.extend(stack.warnings.iter().cloned());
+        let outputs = outputs::Outputs { runtime: self.runtime, store: self.store, out: &request.out };
+        let written = outputs.images(&stack, &metrics)?;
+        let mut timings = computed.timings;
+        timings.insert(0, Timing { stage: "open".to_owned(), seconds: opened });
+        timings.push(Timing { stage: "write".to_owned(), seconds: started.elapsed().as_secs_f64() });
+
+        let source = request.source.clone().unwrap_or_default();
+        let manifest = Manifest {
+            schema: Manifest::SCHEMA,
+            scan,
+            created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            source: Source { sha256: reader.meta.source_sha256.clone(), ..source },
+            tool: config::tool(request.image_digest.clone()),
+            method: request.method,
+            parameters: plan.parameters,
+            seed: request.parameters.seed,
+            device: chosen.as_ref().map_or_else(|| "cpu".to_owned(), |chosen| chosen.name.clone()),
+            decisions: plan.decisions,
+            warnings,
+            losses: metrics.losses(),
+            timings,
+            quality: metrics.summary.clone(),
+            outputs: written,
+        };
+        outputs.manifest(&manifest_at, &manifest, found.as_ref().map(|object| &object.info))?;
+        Ok(manifest)
+    }
+
+    /// The scan of the prepared file, which must be the one asked for: a newer upload replaces the prepared file, and
+    /// its images must not be filed under the older scan.
+    fn scan<R>(&self, reader: &Reader<R>) -> Result<ScanId, JobError> {
+        let found = reader.meta.scan.clone();
+        match (&self.request.scan, found) {
+            (Some(asked), Some(found)) if *asked != found => Err(JobError::BadData(format!(
+                "the prepared file is of scan {found}, expected {asked}: a newer upload under the same name took its place"
+            ))),
+            (Some(asked), _) => Ok(asked.clone()),
+            (None, Some(found)) => Ok(found),
+            // Prepared by hand: the content is the name.
+            (None, None) => Ok(ScanId::of_object("", "", &reader.meta.source_sha256)),
+        }
+    }
+}
+
+/// Names and JSON values.
+type Values = BTreeMap<String, serde_json::Value>;

@@ -1,0 +1,144 @@
+//! The networks as the paper defines them: plain loops in double precision, nothing shared with the backends but the
+//! order of weights.
+
+use gpu_job::raki::layout::{HIDDEN_1, HIDDEN_2, KERNEL_1, KERNEL_3, KERNEL_KY};
+use gpu_job::raki::{Layout, Weights};
+use kspace::Complex32;
+use ndarray::Array3;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+pub(crate) fn random_kspace(coils: usize, lines: usize, samples: usize, seed: u64) -> Array3<Complex32> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    Array3::from_shape_simple_fn((coils, lines, samples), || {
+        Complex32::new(random.random_range(-1.0..1.0), random.random_range(-1.0..1.0))
+    })
+}
+
+/// Weights in double precision, `[layer][network][...]` flattened as in [`Weights`].
+#[derive(Clone)]
+pub(crate) struct Wide {
+    pub(crate) layout: Layout,
+    pub(crate) layers: [Vec<f64>; 3],
+}
+
+impl Wide {
+    pub(crate) fn new(weights: &Weights) -> Self {
+        let layers = std::array::from_fn(|at| weights.layers[at].iter().map(|w| f64::from(*w)).collect());
+        Self { layout: weights.layout, layers }
+    }
+
+    /// A random direction of unit length in each layer.
+    pub(crate) fn direction(layout: Layout, seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let layers = layout.weights().map(|count| {
+            let values: Vec<f64> = (0..layout.channels() * count).map(|_| random.random_range(-1.0..1.0)).collect();
+            let length = values.iter().map(|v| v * v).sum::<f64>().sqrt();
+            values.into_iter().map(|v| v / length).collect()
+        });
+        Self { layout, layers }
+    }
+
+    pub(crate) fn moved(&self, layer: usize, direction: &Self, by: f64) -> Self {
+        let mut moved = self.clone();
+        for (value, direction) in moved.layers[layer].iter_mut().zip(&direction.layers[layer]) {
+            *value += by * direction;
+        }
+        moved
+    }
+}
+
+/// Real channels of k-space: real parts of all coils, then imaginary parts.
+fn plane(kspace: &Array3<Complex32>, channel: usize, line: usize, kx: usize) -> f64 {
+    let coils = kspace.dim().0;
+    let sample = kspace[[channel % coils, line, kx]];
+    f64::from(if channel < coils { sample.re } else { sample.im })
+}
+
+/// Outputs of a network for the support that begins at line `p` and at sample `kx - 3`.
+fn predict(weights: &Wide, kspace: &Array3<Complex32>, network: usize, p: usize, kx: usize) -> Vec<f64> {
+    let Layout { acceleration: r, .. } = weights.layout;
+    let (channels, outputs) = (weights.layout.channels(), weights.layout.outputs());
+    let [count_1, count_2, count_3] = weights.layout.weights();
+    let hidden_2 = |line: usize, first: usize| -> Vec<f64> {
+        let hidden_1: Vec<f64> = (0..HIDDEN_1)
+            .map(|feature| {
+                let mut sum = 0.0;
+                for channel in 0..channels {
+                    for dy in 0..KERNEL_KY {
+                        for dx in 0..KERNEL_1 {
+                            let at = ((feature * channels + channel) * KERNEL_KY + dy) * KERNEL_1 + dx;
+                            sum += weights.layers[0][network * count_1 + at]
+                                * plane(kspace, channel, line + dy * r, first + dx);
+                        }
+                    }
+                }
+                sum.max(0.0)
+            })
+            .collect();
+        (0..HIDDEN_2)
+            .map(|feature| {
+                let kernel = &weights.layers[1][network * count_2 + feature * HIDDEN_1..][..HIDDEN_1];
+                kernel.iter().zip(&hidden_1).map(|(w, h)| w * h).sum::<f64>().max(0.0)
+            })
+            .collect()
+    };
+    let mut predicted = vec![0.0; outputs];
+    for dy in 0..KERNEL_KY {
+        for dx in 0..KERNEL_3 {
+            let features = hidden_2(p + dy * r, kx - 3 + dx);
+            for (output, value) in predicted.iter_mut().enumerate() {
+                let at = network * count_3 + ((dy * KERNEL_3 + dx) * outputs + output) * HIDDEN_2;
+                *value += weights.layers[2][at..at + HIDDEN_2].iter().zip(&features).map(|(w, h)| w * h).sum::<f64>();
+            }
+        }
+    }
+    predicted
+}
+
+/// Sum over the networks of the Frobenius norm of the residual over calibration lines, for valid columns `window`.
+pub(crate) fn loss(weights: &Wide, calibration: &Array3<Complex32>, window: std::ops::Range<usize>) -> f64 {
+    let r = weights.layout.acceleration;
+    let lines = calibration.dim().1;
+    let mut loss = 0.0;
+    for network in 0..weights.layout.channels() {
+        let mut square = 0.0;
+        for p in 0..lines - 2 * r {
+            for kx in window.clone().map(|column| column + 3) {
+                let predicted = predict(weights, calibration, network, p, kx);
+                for (output, value) in predicted.iter().enumerate() {
+                    square += (value - plane(calibration, network, p + 1 + output, kx)).powi(2);
+                }
+            }
+        }
+        loss += square.sqrt();
+    }
+    loss
+}
+
+/// The predicted sample of a missing line, k-space padded with zeros.
+pub(crate) fn missing(
+    weights: &Wide,
+    kspace: &Array3<Complex32>,
+    mask: &[bool],
+    offset: usize,
+    coil: usize,
+    line: usize,
+    kx: usize,
+) -> (f64, f64) {
+    let (coils, lines, samples) = kspace.dim();
+    let r = weights.layout.acceleration;
+    // Room for two grid lines before and after, and three samples on both sides.
+    let mut padded = Array3::zeros((coils, lines + 4 * r, samples + 6));
+    for ky in (0..lines).filter(|ky| mask[*ky] && ky % r == offset) {
+        for coil in 0..coils {
+            for kx in 0..samples {
+                padded[[coil, ky + 2 * r, kx + 3]] = kspace[[coil, ky, kx]];
+            }
+        }
+    }
+    let past = (line + r - offset) % r;
+    let p = line + 2 * r - past;
+    let value = |network| predict(weights, &padded, network, p, kx + 3)[past - 1];
+    (value(coil), value(coils + coil))
+}

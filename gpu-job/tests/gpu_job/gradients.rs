@@ -1,0 +1,148 @@
+//! Both backends against finite differences of the definition, against candle's autograd, and against each other.
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Init, VarBuilder, VarMap};
+use gpu_job::raki::layout::{HIDDEN_1, HIDDEN_2, KERNEL_3, TAPS};
+use gpu_job::raki::{Backend, Cpu, Layout, Planes, Problem, TensorBackend, Weights};
+use proptest::prelude::*;
+
+use crate::definition::{Wide, loss, random_kspace};
+
+struct Case {
+    calibration: ndarray::Array3<kspace::Complex32>,
+    problem: Problem,
+    weights: Weights,
+}
+
+fn case(coils: usize, acceleration: usize, extra_lines: usize, width: usize, seed: u64) -> Case {
+    let layout = Layout { coils, acceleration };
+    let lines = layout.least_calibration_lines() + extra_lines;
+    let calibration = random_kspace(coils, lines, width, seed);
+    let all: Vec<Option<usize>> = (0..lines).map(Some).collect();
+    let planes = Planes::new(calibration.view(), layout, acceleration, &all, 0, 1.0);
+    let weights = Weights::initial(layout, seed, 0, 0..layout.channels());
+    Case { calibration, problem: Problem::new(&planes, 0), weights }
+}
+
+fn backends() -> [(&'static str, Box<dyn Backend>); 2] {
+    [("cpu", Box::new(Cpu)), ("tensor", Box::new(TensorBackend::new(Device::Cpu)))]
+}
+
+fn difference(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let error = square(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b)));
+    error / square(&mut b.iter().map(|b| f64::from(*b))).max(1e-30)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn gradients_are_those_of_the_definition(
+        coils in 1usize..=3, acceleration in 2usize..=5, extra in 0usize..4, width in 7usize..14, seed in 0u64..1000,
+    ) {
+        let case = case(coils, acceleration, extra, width, seed);
+        let columns = case.problem.domain.valid_columns();
+        let window = columns / 3..columns;
+        let weights = Wide::new(&case.weights);
+        let expected = loss(&weights, &case.calibration, window.clone());
+        for (name, backend) in backends() {
+            let (found, gradient) = backend.gradient(&case.problem, &case.weights, window.clone()).unwrap();
+            prop_assert!((found / expected - 1.0).abs() < 1e-5, "{name}: loss {found}, expected {expected}");
+            let direction = Wide::direction(case.weights.layout, seed + 1);
+            for layer in 0..3 {
+                let step = 1e-6;
+                let ahead = loss(&weights.moved(layer, &direction, step), &case.calibration, window.clone());
+                let behind = loss(&weights.moved(layer, &direction, -step), &case.calibration, window.clone());
+                let expected = (ahead - behind) / (2.0 * step);
+                let found: f64 = gradient.layers[layer]
+                    .iter().zip(&direction.layers[layer]).map(|(g, d)| f64::from(*g) * d).sum();
+                let size = gradient.layers[layer].iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+                prop_assert!((found - expected).abs() < 1e-4 * size + 1e-7, "{name} layer {layer}: {found}, expected {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn backends_agree(coils in 1usize..=8, acceleration in 2usize..=5, width in 7usize..31, seed in 0u64..1000) {
+        let case = case(coils, acceleration, 3, width, seed);
+        let window = 0..case.problem.domain.valid_columns().div_ceil(2);
+        let [(loss_a, a), (loss_b, b)] =
+            backends().map(|(_, backend)| backend.gradient(&case.problem, &case.weights, window.clone()).unwrap());
+        prop_assert!((loss_a / loss_b - 1.0).abs() < 1e-5, "{loss_a} {loss_b}");
+        for layer in 0..3 {
+            let error = difference(&a.layers[layer], &b.layers[layer]);
+            prop_assert!(error < 1e-4, "layer {layer}: {error}");
+        }
+    }
+}
+
+/// The loss in plain tensor operations, differentiated by candle.
+#[test]
+fn gradients_are_those_of_autograd() {
+    let case = case(2, 3, 4, 19, 5);
+    let (layout, domain) = (case.problem.layout, case.problem.domain);
+    let (nets, outputs) = (layout.channels(), layout.outputs());
+    let window = 2..9;
+    let variables = VarMap::new();
+    let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+    let shapes =
+        [vec![nets * HIDDEN_1, layout.inputs()], vec![nets, HIDDEN_2, HIDDEN_1], vec![nets, TAPS * outputs, HIDDEN_2]];
+    let mut layers = Vec::new();
+    for (layer, shape) in shapes.iter().enumerate() {
+        let name = format!("layer{layer}");
+        builder.get_with_hints(shape.as_slice(), &name, Init::Const(0.0)).unwrap();
+        let value = Tensor::from_slice(&case.weights.layers[layer], shape.as_slice(), &Device::Cpu).unwrap();
+        let data = variables.data().lock().unwrap();
+        data[&name].set(&value).unwrap();
+        layers.push(data[&name].clone());
+    }
+
+    let positions = domain.positions(window.len());
+    let patches = case.problem.window(&window).to_vec();
+    let patches = Tensor::from_vec(patches, (positions, layout.inputs()), &Device::Cpu).unwrap();
+    let hidden = layers[0].matmul(&patches.t().unwrap()).unwrap().relu().unwrap();
+    let hidden = hidden.reshape((nets, HIDDEN_1, positions)).unwrap();
+    let hidden = layers[1].as_tensor().matmul(&hidden).unwrap().relu().unwrap();
+    let taps = layers[2].as_tensor().matmul(&hidden).unwrap();
+    let taps = taps.reshape((nets, TAPS, outputs, window.len() + 2, domain.rows())).unwrap();
+    let parts: Vec<Tensor> = (0..TAPS)
+        .map(|tap| {
+            let part = taps.narrow(1, tap, 1).unwrap().squeeze(1).unwrap();
+            let part = part.narrow(2, tap % KERNEL_3, window.len()).unwrap();
+            part.narrow(3, tap / KERNEL_3 * domain.step, domain.valid_rows()).unwrap()
+        })
+        .collect();
+    let predicted = Tensor::stack(&parts, 0).unwrap().sum(0).unwrap();
+    let targets: Vec<f32> = (0..nets)
+        .flat_map(|network| (0..outputs).map(move |output| (network, output)))
+        .flat_map(|(network, output)| case.problem.target(network, output, &window).to_vec())
+        .collect();
+    let targets = Tensor::from_vec(targets, predicted.shape(), &Device::Cpu).unwrap();
+    let norms = (predicted - targets).unwrap().sqr().unwrap().flatten_from(1).unwrap().sum(1).unwrap().sqrt().unwrap();
+    let gradients = norms.sum_all().unwrap().backward().unwrap();
+
+    for (name, backend) in backends() {
+        let (_, found) = backend.gradient(&case.problem, &case.weights, window.clone()).unwrap();
+        for (layer, variable) in layers.iter().enumerate() {
+            let expected = gradients.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let error = difference(&found.layers[layer], &expected);
+            assert!(error < 1e-5, "{name} layer {layer}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_perfect_network_stays_as_it_is() {
+    let layout = Layout { coils: 1, acceleration: 2 };
+    let zeros = ndarray::Array3::zeros((1, 5, 9));
+    let planes = Planes::new(zeros.view(), layout, 2, &[Some(0), Some(1), Some(2), Some(3), Some(4)], 0, 1.0);
+    let problem = Problem::new(&planes, 0);
+    let weights = Weights::initial(layout, 0, 0, 0..2);
+    for (name, backend) in backends() {
+        let (loss, gradient) = backend.gradient(&problem, &weights, 0..3).unwrap();
+        assert_eq!(loss, 0.0, "{name}");
+        assert!(gradient.layers.iter().flatten().all(|g| *g == 0.0), "{name}");
+    }
+}

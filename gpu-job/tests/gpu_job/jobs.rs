@@ -1,0 +1,219 @@
+//! Whole jobs, from a prepared file to a manifest.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use contract::manifest::Source;
+use contract::scan::hex;
+use contract::{ExitCode, Manifest, Method, Record};
+use gpu_job::raki::Parameters;
+use gpu_job::reconstruct::Metrics;
+use gpu_job::{JobError, Progress, Request, Silent, reconstruct};
+use sha2::{Digest, Sha256};
+
+use crate::scans::{Recipe, scan_id};
+
+fn request(prepared: &Path, out: &Path, method: Method) -> Request {
+    Request {
+        method,
+        parameters: Parameters { iterations: 30, ..Parameters::default() },
+        ..Request::new(prepared.to_str().unwrap(), out.to_str().unwrap()).unwrap()
+    }
+}
+
+fn metrics(out: &Path) -> Metrics {
+    Metrics::from_json(&std::fs::read(out.join("metrics.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn every_method_gives_a_complete_result_that_its_manifest_describes() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { scan: Some(scan_id("a")), ..Recipe::default() };
+    let prepared = recipe.write(&folder.path().join("a.safetensors"));
+    for method in Method::ALL {
+        let out = folder.path().join(method.name());
+        let source = Source { key_sha256: "k".to_owned(), version: Some("v".to_owned()), ..Source::default() };
+        let request = Request { source: Some(source), ..request(&prepared, &out, method) };
+        let manifest = reconstruct(&request, &Silent).unwrap();
+        let written = Manifest::from_json(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap();
+        assert_eq!(manifest, written);
+        assert_eq!((&manifest.scan, manifest.method), (recipe.scan.as_ref().unwrap(), method));
+        assert_eq!(manifest.source.sha256, "ab".repeat(32));
+        assert_eq!(manifest.source.version.as_deref(), Some("v"));
+        assert_eq!(manifest.losses.len(), if method == Method::Raki { 3 } else { 0 });
+        assert!(manifest.warnings.contains(&"a warning of the preparation".to_owned()));
+        assert_eq!(manifest.quality.contains_key("calibration_residual"), method != Method::ZeroFilled);
+        let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
+        assert_eq!(names, ["image.nii.gz", "preview.png", "metrics.json"]);
+        for output in &manifest.outputs {
+            let content = std::fs::read(out.join(&output.name)).unwrap();
+            assert_eq!(content.len() as u64, output.bytes);
+            assert_eq!(hex(&Sha256::digest(&content)), output.sha256, "{}", output.name);
+        }
+        let metrics = metrics(&out);
+        assert_eq!(metrics.summary, manifest.quality);
+        assert_eq!(metrics.entries.len(), 3);
+        assert_eq!(metrics.entries[0].acquired_lines, 25);
+        assert_eq!(metrics.entries[0].missing_lines, 8);
+        assert_eq!(metrics.entries[0].filled_energy > 0.0, method != Method::ZeroFilled);
+    }
+}
+
+#[test]
+fn the_calibration_residual_tells_a_fit_from_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = Recipe { lines: 65, samples: 48, ..Recipe::default() }.write(&folder.path().join("a.safetensors"));
+    let residual = |method: Method, iterations: usize| {
+        let out = folder.path().join(format!("{method}{iterations}"));
+        let parameters = Parameters { iterations, ..Parameters::default() };
+        let request = Request { parameters, ..request(&prepared, &out, method) };
+        reconstruct(&request, &Silent).unwrap().quality["calibration_residual"]
+    };
+    assert!(residual(Method::Grappa, 1) < 0.2, "{}", residual(Method::Grappa, 1));
+    let (short, long) = (residual(Method::Raki, 5), residual(Method::Raki, 300));
+    assert!(long < 0.2 && long < short, "{short} {long}");
+}
+
+#[test]
+fn the_same_prepared_file_gives_the_same_bytes_anywhere_on_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { slices: 5, ..Recipe::default() };
+    let images: Vec<(Vec<u8>, Vec<u8>)> = [(1, "x"), (2, "y"), (3, "z")]
+        .into_iter()
+        .map(|(threads, name)| {
+            // The scan differs, as it does between a local run and the chain; the data do not.
+            let recipe = Recipe { scan: Some(scan_id(name)), ..recipe.clone() };
+            let prepared = recipe.write(&folder.path().join(format!("{name}.safetensors")));
+            let out = folder.path().join(name);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| reconstruct(&request(&prepared, &out, Method::Raki), &Silent)).unwrap();
+            let read = |name: &str| std::fs::read(out.join(name)).unwrap();
+            (read("image.nii.gz"), read("preview.png"))
+        })
+        .collect();
+    assert!(images.windows(2).all(|pair| pair[0] == pair[1]));
+    assert!(images[0].0.starts_with(&[0x1f, 0x8b]) && images[0].1.starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn a_result_is_made_once_and_made_anew_for_another_seed_or_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let recipe = Recipe { slices: 1, scan: Some(scan_id("old")), ..Recipe::default() };
+    let prepared = recipe.write(&folder.path().join("a.safetensors"));
+    let mut request = request(&prepared, &out, Method::Raki);
+    let first = reconstruct(&request, &Silent).unwrap();
+    std::fs::remove_file(out.join("preview.png")).unwrap();
+    assert_eq!(reconstruct(&request, &Silent).unwrap(), first);
+    assert!(!out.join("preview.png").exists(), "a result that exists was made again");
+
+    request.parameters.seed = 1;
+    assert_ne!(reconstruct(&request, &Silent).unwrap().outputs, first.outputs);
+    assert!(out.join("preview.png").exists());
+
+    Recipe { scan: Some(scan_id("new")), ..recipe }.write(&prepared);
+    assert_eq!(reconstruct(&request, &Silent).unwrap().scan, scan_id("new"));
+}
+
+#[test]
+fn a_prepared_file_of_a_newer_upload_is_not_filed_under_the_older_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { scan: Some(scan_id("new")), ..Recipe::default() };
+    let prepared = recipe.write(&folder.path().join("a.safetensors"));
+    let request =
+        Request { scan: Some(scan_id("old")), ..request(&prepared, &folder.path().join("out"), Method::Grappa) };
+    let error = reconstruct(&request, &Silent).unwrap_err();
+    assert_eq!(error.exit(), ExitCode::BadData);
+    assert!(error.to_string().contains("newer upload"), "{error}");
+}
+
+#[test]
+fn fully_sampled_data_need_no_filling_and_accelerated_data_need_calibration_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let complete = Recipe { acceleration: 1, ..Recipe::default() }.write(&folder.path().join("full.safetensors"));
+    let manifest = reconstruct(&request(&complete, &folder.path().join("full"), Method::Raki), &Silent).unwrap();
+    assert!(manifest.decisions.iter().any(|decision| decision.reason == "they are fully sampled"));
+    assert!(manifest.losses.is_empty() && !manifest.quality.contains_key("calibration_residual"));
+
+    let none = Recipe { acs_lines: 0, ..Recipe::default() }.write(&folder.path().join("none.safetensors"));
+    for method in [Method::Raki, Method::Grappa] {
+        let out = folder.path().join(format!("none-{method}"));
+        let error = reconstruct(&request(&none, &out, method), &Silent).unwrap_err();
+        assert_eq!(error.exit(), ExitCode::BadData);
+        assert!(error.to_string().contains("no calibration lines"), "{error}");
+        assert!(!out.join("manifest.json").exists());
+    }
+    reconstruct(&request(&none, &folder.path().join("zero"), Method::ZeroFilled), &Silent).unwrap();
+
+    let few =
+        Recipe { acceleration: 4, acs_lines: 8, ..Recipe::default() }.write(&folder.path().join("few.safetensors"));
+    let error = reconstruct(&request(&few, &folder.path().join("few"), Method::Raki), &Silent).unwrap_err();
+    assert!(error.to_string().contains("found 8 calibration lines"), "{error}");
+}
+
+#[test]
+fn bad_files_and_bad_parameters_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let exit = |prepared: &Path, parameters: Parameters| {
+        let request = Request { parameters, ..request(prepared, &out, Method::Raki) };
+        reconstruct(&request, &Silent).map_err(|error| error.exit())
+    };
+    let garbage = folder.path().join("garbage.safetensors");
+    std::fs::write(&garbage, [7; 64]).unwrap();
+    assert_eq!(exit(&garbage, Parameters::default()), Err(ExitCode::BadData));
+    assert_eq!(exit(&folder.path().join("nothing"), Parameters::default()), Err(ExitCode::Usage));
+    let good = Recipe::default().write(&folder.path().join("good.safetensors"));
+    let whole = std::fs::read(&good).unwrap();
+    let cut = folder.path().join("cut.safetensors");
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(exit(&cut, Parameters::default()), Err(ExitCode::Transient));
+    for wrong in [
+        Parameters { iterations: 0, ..Parameters::default() },
+        Parameters { learning_rate: f64::NAN, ..Parameters::default() },
+        Parameters { window_divisor: 0, ..Parameters::default() },
+    ] {
+        assert_eq!(exit(&good, wrong), Err(ExitCode::Usage));
+    }
+    assert!(!out.exists() || std::fs::read_dir(&out).unwrap().next().is_none());
+}
+
+/// Stops after some progress, and counts it.
+struct StopAfter {
+    limit: u64,
+    total: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Progress for StopAfter {
+    fn stage(&self, _: &'static str, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    fn advance(&self, steps: u64) {
+        self.done.fetch_add(steps, Ordering::Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.done.load(Ordering::Relaxed) >= self.limit
+    }
+}
+
+#[test]
+fn progress_is_complete_and_a_stopped_job_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = Recipe::default().write(&folder.path().join("a.safetensors"));
+    let run = |limit: u64, out: &str| {
+        let progress = StopAfter { limit, total: AtomicU64::new(0), done: AtomicU64::new(0) };
+        let result = reconstruct(&request(&prepared, &folder.path().join(out), Method::Raki), &progress);
+        (result, progress.total.into_inner(), progress.done.into_inner())
+    };
+    let (result, total, done) = run(u64::MAX, "whole");
+    result.unwrap();
+    assert_eq!(total, done);
+    for limit in [0, total / 2, total - 1] {
+        let (result, ..) = run(limit, "stopped");
+        assert!(matches!(result, Err(JobError::Interrupted)), "{limit} of {total}");
+        assert!(!folder.path().join("stopped").exists(), "{limit} of {total}");
+    }
+}

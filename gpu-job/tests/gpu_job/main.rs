@@ -1,0 +1,9 @@
+//! Tests of the job as its users see it: the networks against their definition, filled k-space, whole jobs, the program.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod definition;
+mod filling;
+mod gradients;
+mod jobs;
+mod program;
+mod scans;

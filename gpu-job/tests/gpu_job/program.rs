@@ -1,0 +1,187 @@
+//! The program: arguments, exit codes, signals, standard output.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use contract::manifest::Source;
+use contract::{DevicePreference, ExitCode, JobSpec, Manifest, Method, Record};
+use store::state::JobFailure;
+
+use crate::scans::{Recipe, scan_id};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-job"));
+    command.env_clear().env("RUST_LOG", "warn").env("RAKI_IMAGE_DIGEST", "sha256:0123");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().unwrap()
+}
+
+fn exit(output: &Output) -> Option<ExitCode> {
+    ExitCode::from_code(output.status.code().unwrap())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn reconstruct_prints_the_manifest_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = Recipe::default().write(&folder.path().join("a.safetensors"));
+    let out = folder.path().join("out");
+    let arguments =
+        ["reconstruct", path(&prepared), "--out", path(&out), "--method", "grappa", "--seed", "7", "--json"];
+    let first = run(&arguments);
+    assert_eq!(exit(&first), Some(ExitCode::Done), "{}", text(&first.stderr));
+    let manifest = Manifest::from_json(&first.stdout).unwrap();
+    assert_eq!((manifest.method, manifest.seed), (Method::Grappa, 7));
+    assert_eq!(manifest.tool.image_digest.as_deref(), Some("sha256:0123"));
+    assert_eq!(run(&arguments).stdout, first.stdout);
+
+    let for_people = run(&arguments[..arguments.len() - 1]);
+    assert!(text(&for_people.stdout).contains("image.nii.gz"));
+}
+
+#[test]
+fn failures_have_their_codes_and_say_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let garbage = folder.path().join("Meier.safetensors");
+    std::fs::write(&garbage, [7; 64]).unwrap();
+    let bad = run(&["reconstruct", path(&garbage), "--out", path(&out)]);
+    assert_eq!(exit(&bad), Some(ExitCode::BadData));
+    assert!(!text(&bad.stderr).contains("Meier"), "{}", text(&bad.stderr));
+
+    let none = run(&["reconstruct", "s3:///key", "--out", path(&out)]);
+    assert_eq!(exit(&none), Some(ExitCode::Usage));
+    assert_eq!(exit(&run(&["reconstruct"])), Some(ExitCode::Usage));
+    assert_eq!(exit(&run(&["--version"])), Some(ExitCode::Done));
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn cuda_without_cuda_is_wrong_use_with_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = Recipe::default().write(&folder.path().join("a.safetensors"));
+    let refused = run(&["reconstruct", path(&prepared), "--out", path(&folder.path().join("out")), "--device", "cuda"]);
+    assert_eq!(exit(&refused), Some(ExitCode::Usage));
+    assert!(text(&refused.stderr).contains("--features cuda"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn sigterm_ends_a_long_job_quickly_with_nothing_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { slices: 8, coils: 32, lines: 128, samples: 128, acs_lines: 40, ..Recipe::default() };
+    let prepared = recipe.write(&folder.path().join("a.safetensors"));
+    let out = folder.path().join("out");
+    let mut child = program()
+        .args(["reconstruct", path(&prepared), "--out", path(&out), "--device", "cpu"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(child.try_wait().unwrap().is_none(), "the job ended before it was stopped");
+    let asked = Instant::now();
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(ExitCode::Transient.code().into()));
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    assert!(!out.exists());
+}
+
+fn spec(folder: &Path, prepared: &Path) -> (JobSpec, String) {
+    let spec = JobSpec {
+        schema: JobSpec::SCHEMA,
+        scan: scan_id("a"),
+        prepared: path(prepared).to_owned(),
+        results: format!("{}/results/a/", path(folder)),
+        method: Method::Grappa,
+        seed: 3,
+        device: DevicePreference::Cpu,
+        source: Source { key_sha256: "k".to_owned(), ..Source::default() },
+    };
+    let jobs = folder.join("jobs");
+    std::fs::create_dir_all(&jobs).unwrap();
+    let at = jobs.join(format!("{}.json", spec.scan));
+    std::fs::write(&at, spec.to_json().unwrap()).unwrap();
+    (spec, path(&at).to_owned())
+}
+
+#[test]
+fn run_does_what_the_spec_says_and_leaves_the_reason_of_a_refusal_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { scan: Some(scan_id("a")), ..Recipe::default() };
+    let prepared = recipe.write(&folder.path().join("a.safetensors"));
+    let (spec, at) = spec(folder.path(), &prepared);
+    let done = run(&["run", "--spec", &at]);
+    assert_eq!(exit(&done), Some(ExitCode::Done), "{}", text(&done.stderr));
+    let manifest = std::fs::read(folder.path().join("results/a/manifest.json")).unwrap();
+    let manifest = Manifest::from_json(&manifest).unwrap();
+    assert_eq!((manifest.scan, manifest.seed, manifest.source.key_sha256.as_str()), (spec.scan.clone(), 3, "k"));
+
+    std::fs::remove_dir_all(folder.path().join("results")).unwrap();
+    Recipe { acs_lines: 0, ..recipe }.write(&prepared);
+    let refused = run(&["run", "--spec", &at]);
+    assert_eq!(exit(&refused), Some(ExitCode::BadData));
+    let failure = folder.path().join(store::state::job_failure_key(&spec.scan));
+    let failure = JobFailure::from_json(&std::fs::read(failure).unwrap()).unwrap();
+    assert_eq!((failure.scan, failure.exit), (spec.scan, ExitCode::BadData));
+    assert!(failure.reason.contains("no calibration lines"), "{}", failure.reason);
+}
+
+#[test]
+fn train_follows_the_sagemaker_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path();
+    let (config, channel) = (base.join("input/config"), base.join("input/data/training"));
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::create_dir_all(&channel).unwrap();
+    let recipe = Recipe { slices: 2, acceleration: 3, ..Recipe::default() };
+    recipe.write(&channel.join("a.safetensors"));
+    let settings = |text: &str| std::fs::write(config.join("hyperparameters.json"), text).unwrap();
+    let train = || run(&["train", "--base", path(base)]);
+
+    settings(r#"{"iterations": "3", "seed": "1", "device": "cpu", "sagemaker_program": "x"}"#);
+    let trained = train();
+    assert_eq!(exit(&trained), Some(ExitCode::Done), "{}", text(&trained.stderr));
+    let lines: Vec<String> = text(&trained.stdout).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2);
+    for (index, line) in lines.iter().enumerate() {
+        let values: Vec<(&str, f64)> = line
+            .split(' ')
+            .map(|part| part.split_once('=').unwrap())
+            .map(|(name, value)| (name, value.parse().unwrap()))
+            .collect();
+        assert_eq!(values[0], ("entry", index as f64));
+        assert_eq!(
+            values.iter().map(|v| v.0).collect::<Vec<_>>(),
+            ["entry", "loss", "calibration_residual", "seconds"]
+        );
+    }
+    let model =
+        candle_core::safetensors::load(base.join("model/model.safetensors"), &candle_core::Device::Cpu).unwrap();
+    assert_eq!(model.len(), 6);
+    assert_eq!(model["file0.entry1.layer1"].dims(), [8, 32, 80]);
+    assert_eq!(model["file0.entry1.layer3"].dims(), [8, 6, 2, 8]);
+    assert!(!base.join("output/failure").exists());
+
+    settings(r#"{"iteration": "3"}"#);
+    assert_eq!(exit(&train()), Some(ExitCode::Usage));
+    let reason = std::fs::read_to_string(base.join("output/failure")).unwrap();
+    assert!(reason.contains("unknown hyperparameter \"iteration\""), "{reason}");
+
+    settings(r#"{"iterations": "many"}"#);
+    assert_eq!(exit(&train()), Some(ExitCode::Usage));
+
+    settings("{}");
+    Recipe { acceleration: 1, ..recipe }.write(&channel.join("a.safetensors"));
+    assert_eq!(exit(&train()), Some(ExitCode::BadData));
+}
