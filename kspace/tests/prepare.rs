@@ -1,5 +1,7 @@
 //! Preparation of whole files: the phantom through the raw format, the prepared file and the reconstruction.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::path::Path;
 
 use kspace::Complex32;
@@ -10,7 +12,7 @@ use kspace::numerics::metrics::psnr;
 use kspace::phantom::Phantom;
 use kspace::prepare::{Options, Plan, plan};
 use kspace::prepared::{FileSource, Reader};
-use ndarray::{Array3, s};
+use ndarray::{Array2, Array3, s};
 
 fn options() -> Options {
     Options { scan: None, source_sha256: "ab".repeat(32) }
@@ -73,19 +75,17 @@ fn the_same_file_gives_the_same_bytes() {
 }
 
 /// Mean over the air around the head of `a conj(b)`, for every pair of coils.
-fn noise_covariance(images: &Array3<Complex32>, rim: usize) -> Vec<Vec<Complex32>> {
+fn noise_covariance(images: &Array3<Complex32>, rim: usize) -> Array2<Complex32> {
     let (coils, rows, columns) = images.dim();
-    let corner =
-        |row: usize, column: usize| (row < rim || row >= rows - rim) && (column < rim || column >= columns - rim);
+    let at_rim = |at: usize, length: usize| at < rim || at >= length - rim;
     let air: Vec<(usize, usize)> = (0..rows)
         .flat_map(|row| (0..columns).map(move |column| (row, column)))
-        .filter(|at| corner(at.0, at.1))
+        .filter(|(row, column)| at_rim(*row, rows) && at_rim(*column, columns))
         .collect();
-    let mean = |a: usize, b: usize| {
+    Array2::from_shape_fn((coils, coils), |(a, b)| {
         let sum: Complex32 = air.iter().map(|at| images[[a, at.0, at.1]] * images[[b, at.0, at.1]].conj()).sum();
         sum / air.len() as f32
-    };
-    (0..coils).map(|a| (0..coils).map(|b| mean(a, b)).collect()).collect()
+    })
 }
 
 #[test]
@@ -93,22 +93,25 @@ fn noise_of_a_prepared_scan_is_white_and_of_unit_size() {
     let folder = tempfile::tempdir().unwrap();
     let raw = folder.path().join("raw.h5");
     // So noisy that nothing else is left in the corners.
-    Phantom { slices: 2, coils: 4, matrix: 192, acceleration: 1, snr: 3.0, ..phantom() }.write_ismrmrd(&raw).unwrap();
+    Phantom { slices: 4, coils: 4, matrix: 192, acceleration: 1, snr: 3.0, ..phantom() }.write_ismrmrd(&raw).unwrap();
     let (_, reader) = prepare(&raw, &folder.path().join("a.safetensors"));
-    let mut diagonal = 0.0;
-    let mut correlation: f32 = 0.0;
-    for entry in 0..2 {
-        let covariance = noise_covariance(&ifft2c(&reader.entry(entry).unwrap()), 24);
-        for a in 0..4 {
-            // Real and imaginary part have variance 1 each.
-            diagonal += covariance[a][a].re / 2.0 / 8.0;
-            for b in 0..a {
-                correlation = correlation.max(covariance[a][b].norm() / 2.0);
-            }
-        }
+    let slices = (0..4).map(|entry| noise_covariance(&ifft2c(&reader.entry(entry).unwrap()), 24));
+    // Real and imaginary part have variance 1 each.
+    let covariance = slices.reduce(|sum, slice| sum + slice).unwrap() / Complex32::new(4.0 * 2.0, 0.0);
+    let size = covariance.diag().mean().unwrap().re;
+    assert!((size - 1.0).abs() < 0.03, "{size}");
+    // What is left is the uncertainty of a covariance measured with so many samples.
+    let whitening = reader.meta.steps.iter().find(|step| step.name == "prewhiten").unwrap();
+    let scatter = 1.0 / (whitening.parameters["noise_samples"].as_f64().unwrap() as f32).sqrt();
+    for ((a, b), value) in covariance.indexed_iter() {
+        let expected = if a == b { 1.0 } else { 0.0 };
+        assert!((value - expected).norm() < 3.0 * scatter, "coils {a} and {b}: {value}");
     }
-    assert!((diagonal - 1.0).abs() < 0.03, "variance {diagonal}");
-    assert!(correlation < 0.1, "correlation {correlation}");
+    let before = reader.noise_cov.as_ref().unwrap();
+    let correlation = |(a, b): (usize, usize)| before[[a, b]].norm() / (before[[a, a]].re * before[[b, b]].re).sqrt();
+    let strongest =
+        before.indexed_iter().filter(|(at, _)| at.0 != at.1).map(|(at, _)| correlation(at)).fold(0.0, f32::max);
+    assert!(strongest > 3.0 * scatter, "nothing to whiten: {strongest}");
 }
 
 #[test]
@@ -120,6 +123,7 @@ fn grappa_unfolds_the_phantom() {
     let (_, reader) = prepare(&raw, &folder.path().join("a.safetensors"));
     let full = folder.path().join("full.h5");
     phantom.write_full_ismrmrd(&full).unwrap();
+    assert_eq!(phantom.truth()[0].dim(), (96, 96));
     let (_, reference) = prepare(&full, &folder.path().join("b.safetensors"));
     for (index, entry) in reader.meta.entries.iter().enumerate() {
         let kspace = reader.entry(index).unwrap();

@@ -1,5 +1,7 @@
 //! GRAPPA on a real brain scan, where the environment variable `RAKI_CLOUD_DATA` names the folder with the data.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::path::{Path, PathBuf};
 
 use kspace::format;
@@ -15,7 +17,7 @@ use ndarray::Array2;
 fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("RAKI_CLOUD_DATA").map(PathBuf::from);
     if folder.is_none() {
-        println!("skipped: RAKI_CLOUD_DATA is not set");
+        eprintln!("skipped: RAKI_CLOUD_DATA is not set");
     }
     folder
 }

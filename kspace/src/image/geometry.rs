@@ -133,7 +133,8 @@ pub fn stack(header: &Header, grid: &Grid, geometry: ArrayView2<'_, f32>) -> Sta
     let matrix = std::array::from_fn(|axis| {
         let sign = if axis < 2 { -1.0 } else { 1.0 };
         let origin = position[axis] - lps[0][axis] * centre_x - lps[1][axis] * centre_y;
-        [lps[0][axis], lps[1][axis], lps[2][axis], origin].map(|value| sign * value)
+        // Adding zero turns -0 into 0.
+        [lps[0][axis], lps[1][axis], lps[2][axis], origin].map(|value| sign * value + 0.0)
     });
     Stack { affine: Affine { matrix, known: true }, voxel_mm, warnings }
 }

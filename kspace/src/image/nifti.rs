@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_quaternion_gives_the_rotation_back() {
-        let angles = [(0.3f64, -1.2f64, 2.0f64), (3.1, 0.0, 0.0), (0.0, 3.14, 0.1), (-2.0, 1.5, 3.0), (0.0, 0.0, 0.0)];
+        let angles = [(0.3f64, -1.2f64, 2.0f64), (3.1, 0.0, 0.0), (0.0, 3.12, 0.1), (-2.0, 1.5, 3.0), (0.0, 0.0, 0.0)];
         for (x, y, z) in angles {
             let (cx, sx, cy, sy, cz, sz) = (x.cos(), x.sin(), y.cos(), y.sin(), z.cos(), z.sin());
             let columns = [

@@ -104,7 +104,7 @@ fn check(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, options
     {
         return misfit(format!("{sampling:?}"), format!("a regular grid within {lines} lines"));
     }
-    if !matches!(options.source_lines, 2 | 4) || options.taps % 2 == 0 {
+    if !matches!(options.source_lines, 2 | 4) || options.taps.is_multiple_of(2) {
         return Err(Error::unsupported(
             format!("GRAPPA kernel of {} lines by {} points", options.source_lines, options.taps),
             "use 2 or 4 lines and an odd number of points",

@@ -185,7 +185,8 @@ fn order_slices(sorted: &mut [Sorted], log: &mut Log) {
 
 fn compare_with_limits(sorted: &[Sorted], triage: &Triage<'_>, log: &mut Log) {
     let limits = &triage.encoding.limits;
-    let kinds: [(&str, Option<_>, fn(&Key) -> u16); 5] = [
+    type Counter = fn(&Key) -> u16;
+    let kinds: [(&str, Option<_>, Counter); 5] = [
         ("slices", limits.slice, |key| key.slice),
         ("contrasts", limits.contrast, |key| key.contrast),
         ("phases", limits.phase, |key| key.phase),

@@ -179,9 +179,8 @@ mod tests {
     use super::*;
     use crate::prepare::testing::Scan;
 
-    fn run(scan: &Scan) -> Result<(Vec<usize>, Vec<usize>, Vec<usize>, bool)> {
-        let it = triage(scan, &mut Log::default())?;
-        Ok((it.imaging, it.calibration, it.noise, it.separate_calibration))
+    fn run(scan: &Scan) -> Result<Triage<'_>> {
+        triage(scan, &mut Log::default())
     }
 
     #[test]
@@ -191,12 +190,15 @@ mod tests {
         scan.heads[1].flags = Flags::default().with(Flags::CALIBRATION);
         scan.heads[2].flags = Flags::default().with(Flags::CALIBRATION).with(Flags::CALIBRATION_AND_IMAGING);
         scan.heads[3].flags = Flags::default().with(Flags::NAVIGATION);
-        assert_eq!(run(&scan).unwrap(), (vec![2, 4, 5], vec![1], vec![0], false));
+        let found = run(&scan).unwrap();
+        assert_eq!((found.imaging, found.calibration, found.noise), (vec![2, 4, 5], vec![1], vec![0]));
+        assert!(!found.separate_calibration && found.coils == 2);
     }
 
     #[test]
     fn data_that_are_not_reconstructed_are_named() {
-        let changes: [(&str, fn(&mut Scan)); 8] = [
+        type Change = fn(&mut Scan);
+        let changes: [(&str, Change); 8] = [
             ("spiral", |scan| scan.header.encodings[0].trajectory = Trajectory::Other("spiral".into())),
             ("non-Cartesian", |scan| scan.header.encodings[0].trajectory = Trajectory::Other("Jane Doe".into())),
             ("EPI", |scan| scan.header.encodings[0].trajectory = Trajectory::Epi),
@@ -209,7 +211,7 @@ mod tests {
         for (word, change) in changes {
             let mut scan = Scan::new(2, 8, 6);
             change(&mut scan);
-            let error = run(&scan).unwrap_err();
+            let error = run(&scan).err().unwrap();
             assert!(matches!(error, Error::Unsupported { .. }), "{error}");
             assert!(error.to_string().contains(word), "{error}");
             assert!(!error.to_string().contains("Jane"), "{error}");
@@ -221,13 +223,13 @@ mod tests {
         let mut scan = Scan::new(2, 8, 6);
         scan.heads[1].flags = Flags::default().with(Flags::CALIBRATION);
         scan.header.encodings[0].calibration_mode = Some("separate".into());
-        let (_, calibration, _, separate) = run(&scan).unwrap();
-        assert!(calibration.is_empty() && separate);
+        let found = run(&scan).unwrap();
+        assert!(found.calibration.is_empty() && found.separate_calibration);
 
         scan.header.encodings[0].calibration_mode = Some("embedded".into());
-        assert!(!run(&scan).unwrap().3);
+        assert!(!run(&scan).unwrap().separate_calibration);
         scan.heads[1].encoding = 1;
-        assert!(run(&scan).unwrap().3);
+        assert!(run(&scan).unwrap().separate_calibration);
     }
 
     #[test]
