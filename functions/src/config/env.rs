@@ -1,7 +1,7 @@
 //! Variables, checked one at a time.
 #![expect(clippy::disallowed_methods, reason = "the configuration module of this crate")]
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use store::Location;
 
 /// A variable that is missing or wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} is {}: expected {accepted}", found.as_ref().map_or("not set".to_owned(), |text| format!("{text:?}")))]
 pub struct Error {
     /// Name of the variable.
@@ -18,6 +18,13 @@ pub struct Error {
     pub found: Option<String>,
     /// What it may be.
     pub accepted: String,
+}
+
+// What `main` prints when it returns this: the sentence, not the fields.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 pub(super) type Result<T> = std::result::Result<T, Error>;
