@@ -53,9 +53,10 @@ fn inspect_tells_what_is_in_a_file_and_in_an_archive_of_it() {
     let contents = &bare["contents"];
     assert_eq!(contents["matrix"], serde_json::json!([64, 64]));
     assert_eq!((&contents["coils"], &contents["slices"], &contents["entries"]), (&4.into(), &2.into(), &2.into()));
+    // 24 lines asked for, and the line of the grid that follows them.
     assert_eq!(
         (&contents["sampling"][0]["acceleration"], &contents["sampling"][0]["acs_lines"]),
-        (&2.into(), &24.into())
+        (&2.into(), &25.into())
     );
     assert_eq!(
         (&bare["noise_scan"], &contents["geometry_known"], &bare["reconstructs"]),
@@ -65,7 +66,7 @@ fn inspect_tells_what_is_in_a_file_and_in_an_archive_of_it() {
     assert_eq!(full["contents"]["sampling"][0]["acceleration"], 1);
     let text = run(dir.path(), &["inspect", "scan.tar.gz"]).stdout;
     let text = String::from_utf8(text).unwrap();
-    assert!(text.contains("in tar in gzip") && text.contains("R = 2, 24 calibration lines"), "{text}");
+    assert!(text.contains("in tar in gzip") && text.contains("R = 2, 25 calibration lines"), "{text}");
 }
 
 #[test]
