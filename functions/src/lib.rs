@@ -74,7 +74,7 @@ pub(crate) fn age(at: Option<SystemTime>, now: Timestamp) -> Duration {
     at.zip(now).and_then(|(at, now)| now.duration_since(at).ok()).unwrap_or_default()
 }
 
-/// Whole seconds: records are read by people, and text order must be the order of time.
+/// Milliseconds, always three digits, so that text order is the order of time.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

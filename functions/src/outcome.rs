@@ -42,6 +42,10 @@ pub struct Job {
     pub attempts: Vec<Attempt>,
     /// The container of the last attempt.
     pub container: Option<Container>,
+    /// When the last attempt began, ms since 1970.
+    pub started_at: Option<i64>,
+    /// When the job ended, ms since 1970.
+    pub stopped_at: Option<i64>,
 }
 
 /// One try of a job.
@@ -62,6 +66,19 @@ pub struct Container {
     pub exit_code: Option<i32>,
     /// What Batch says of it, such as `OutOfMemoryError: Container killed due to memory usage`.
     pub reason: Option<String>,
+}
+
+impl JobEvent {
+    /// When it happened. The job's own times have milliseconds, the event's whole seconds.
+    #[must_use]
+    pub fn happened(&self) -> Timestamp {
+        let stated = match self.detail.status.as_str() {
+            "RUNNING" => self.detail.started_at,
+            "SUCCEEDED" | "FAILED" => self.detail.stopped_at,
+            _ => None,
+        };
+        stated.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(self.time)
+    }
 }
 
 /// What an event means for its scan.
@@ -151,7 +168,7 @@ where
         let raw = state::raw_of(ports, &config.state, scan).await?;
         let raw = raw.ok_or(Error::Bug("a job of a scan that decompress never saw"))?;
         let reason = meaning.reason.as_deref().unwrap_or_default();
-        let refusal = refusal(scan, meaning.stage, job.time, reason);
+        let refusal = refusal(scan, meaning.stage, job.happened(), reason);
         state::record_quarantine(ports, &config.state, &raw.key, &refusal).await?;
     }
     if meaning.state == State::Failed {
@@ -159,7 +176,7 @@ where
     } else {
         tracing::info!(%scan, stage = %meaning.stage, state = ?meaning.state, attempt = meaning.attempt, "recorded");
     }
-    let line = event(job.time, meaning.stage, meaning.state, meaning.attempt, meaning.reason.clone());
+    let line = event(job.happened(), meaning.stage, meaning.state, meaning.attempt, meaning.reason.clone());
     state::record_status(ports, &config.state, scan, line).await?;
     if (meaning.stage, meaning.state) == (Stage::Reconstruct, State::Done) {
         mark_reconstructed(ports, config, scan).await?;

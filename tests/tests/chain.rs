@@ -228,7 +228,7 @@ async fn job_killed_in_the_middle(stack: &Stack) -> Result<()> {
         let jobs = stack.jobs_of(&uploaded.scan);
         ensure!(jobs.len() == 1 && jobs[0].attempts.len() == 2, "{key}: {jobs:?}");
         if !host {
-            ensure!(jobs[0].attempts[0].exit_code == Some(75), "{key}: {:?}", jobs[0].attempts);
+            ensure!(jobs[0].attempts[0].ended.exit_code == Some(75), "{key}: {:?}", jobs[0].attempts);
         }
     }
     Ok(())

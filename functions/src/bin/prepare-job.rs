@@ -8,8 +8,8 @@ use functions::{config, telemetry};
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
     telemetry::init();
-    let object = match job::arguments(std::env::args().skip(1)) {
-        Ok(object) => object,
+    let scan = match job::arguments(std::env::args().skip(1)) {
+        Ok(scan) => scan,
         Err(error) => {
             tracing::error!(%error, "wrong arguments");
             return ExitCode::Usage.into();
@@ -23,5 +23,5 @@ async fn main() -> std::process::ExitCode {
         }
     };
     let clients = Clients::new(&store::aws_config().await);
-    job::run(&clients, &config, &object).await.into()
+    job::run(&clients, &config, &scan).await.into()
 }

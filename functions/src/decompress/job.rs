@@ -16,43 +16,27 @@ use crate::message::Created;
 use crate::ports::{GetObject, HeadObject, Prepare, PutObject};
 use crate::{Error, Result, event};
 
-/// What `--version` says of an object in a bucket without versions.
-pub const NO_VERSION: &str = "null";
 /// How often a truncated object is looked at while it may be growing.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// Reads `--bucket B --key K --version V`.
+/// Reads `--scan ID`. A job's parameters show in consoles and events, so they carry the scan and not its name.
 ///
 /// # Errors
-/// [`Error::Event`] with what is missing or unknown.
-pub fn arguments(given: impl IntoIterator<Item = String>) -> Result<Created> {
-    const USAGE: &str = "usage: prepare-job --bucket BUCKET --key KEY --version VERSION";
-    let wrong = |what: &str| Error::Event(format!("{what}; {USAGE}"));
-    let (mut bucket, mut key, mut version) = (None, None, None);
-    let mut given = given.into_iter();
-    while let Some(name) = given.next() {
-        let slot = match name.as_str() {
-            "--bucket" => &mut bucket,
-            "--key" => &mut key,
-            "--version" => &mut version,
-            _ => return Err(wrong("an argument is not known")),
-        };
-        *slot = Some(given.next().ok_or_else(|| wrong("an argument has no value"))?);
+/// [`Error::Event`] with what was expected.
+pub fn arguments(given: impl IntoIterator<Item = String>) -> Result<ScanId> {
+    let given: Vec<String> = given.into_iter().collect();
+    match given.as_slice() {
+        [name, scan] if name == "--scan" => Ok(scan.parse()?),
+        _ => Err(Error::Event("usage: prepare-job --scan ID".to_owned())),
     }
-    Ok(Created {
-        bucket: bucket.ok_or_else(|| wrong("--bucket is missing"))?,
-        key: key.ok_or_else(|| wrong("--key is missing"))?,
-        version: version.filter(|version| !version.is_empty() && version != NO_VERSION),
-        etag: None,
-    })
 }
 
-/// Prepares the object and says how the process is to end.
-pub async fn run<P>(ports: &P, config: &PrepareJob, object: &Created) -> ExitCode
+/// Prepares the scan and says how the process is to end.
+pub async fn run<P>(ports: &P, config: &PrepareJob, scan: &ScanId) -> ExitCode
 where
     P: HeadObject + GetObject + PutObject + Prepare,
 {
-    match prepare(ports, config, object).await {
+    match prepare(ports, config, scan).await {
         Ok(exit) => exit,
         Err(error) => {
             tracing::error!(%error, "the job failed");
@@ -61,11 +45,14 @@ where
     }
 }
 
-async fn prepare<P>(ports: &P, config: &PrepareJob, object: &Created) -> Result<ExitCode>
+async fn prepare<P>(ports: &P, config: &PrepareJob, scan: &ScanId) -> Result<ExitCode>
 where
     P: HeadObject + GetObject + PutObject + Prepare,
 {
     let config = &config.preparation;
+    let raw = state::raw_of(ports, &config.state, scan).await?;
+    let raw = raw.ok_or(Error::Bug("a job of a scan that decompress never saw"))?;
+    let object = &Created { bucket: raw.bucket, key: raw.key, version: raw.version, etag: None };
     loop {
         let place = Place::default();
         let (scan, end) = match scan::examine(ports, config, place, object).await? {

@@ -83,8 +83,9 @@ where
     let preparation = &config.preparation;
     let place = Place { deadline: Some(clock.deadline), max_bytes: Some(config.max_lambda_bytes) };
     let attempt = message::attempt(message);
+    let begun = Instant::now();
     let record = async |scan: &ScanId, state, reason: Option<String>| {
-        let line = event(clock.now, Stage::Decompress, state, attempt, reason);
+        let line = event(clock.now + begun.elapsed(), Stage::Decompress, state, attempt, reason);
         state::record_status(ports, &preparation.state, scan, line).await
     };
     let (scan, end) = match scan::examine(ports, preparation, place, object).await? {
@@ -114,7 +115,7 @@ where
         Work::Done => record(&scan, State::Done, None).await?,
         Work::Superseded => record(&scan, State::Superseded, Some(decide::SUPERSEDED.to_owned())).await?,
         Work::HandOver(reason) => {
-            hand_over(ports, config, &scan, object).await?;
+            hand_over(ports, config, &scan).await?;
             record(&scan, State::HandedOver, Some(reason)).await?
         }
         Work::Rejected(reason) => {
@@ -144,28 +145,18 @@ pub(crate) fn refusal(scan: &ScanId, stage: Stage, now: Timestamp, reason: &str)
 
 /// Hands the object to the CPU job, unless a job of that name is at it or did it. Two functions that look at the same
 /// moment may both submit; the second job then finds the work done.
-async fn hand_over<P: FindJobs + SubmitJob>(
-    ports: &P,
-    config: &Decompress,
-    scan: &ScanId,
-    object: &Created,
-) -> Result<()> {
+async fn hand_over<P: FindJobs + SubmitJob>(ports: &P, config: &Decompress, scan: &ScanId) -> Result<()> {
     let name = format!("{PREPARE_JOB}{scan}");
     let jobs = ports.find_jobs(&config.prepare_queue, &name).await?;
     if jobs.iter().any(|state| *state != JobState::Failed) {
         return Ok(());
     }
-    let parameters = [
-        ("bucket", object.bucket.clone()),
-        ("key", object.key.clone()),
-        ("version", object.version.clone().unwrap_or_else(|| job::NO_VERSION.to_owned())),
-    ];
     ports
         .submit_job(JobRequest {
             name,
             queue: config.prepare_queue.clone(),
             definition: config.prepare_definition.clone(),
-            parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            parameters: [("scan".to_owned(), scan.to_string())].into(),
         })
         .await
 }

@@ -226,8 +226,7 @@ async fn what_is_too_large_or_too_slow_goes_to_one_cpu_job() {
         let jobs = world.jobs.lock().expect("no panic").clone();
         assert_eq!(jobs.len(), 1, "a duplicate submits no second job");
         assert_eq!(jobs[0].0.name, format!("prepare-{}", scan()));
-        let parameters = [("bucket", "raki-raw"), ("key", KEY), ("version", VERSION)];
-        assert_eq!(jobs[0].0.parameters, parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(jobs[0].0.parameters, [("scan".to_owned(), scan().to_string())].into(), "and no name");
         assert_eq!(states(&world, &scan()).last(), Some(&State::HandedOver));
     }
 }
@@ -286,25 +285,33 @@ fn waits_grow_and_outlast_half_an_hour() {
 mod in_the_job {
     use super::*;
 
-    fn arguments(version: &str) -> Created {
-        let given = ["--bucket", "raki-raw", "--key", KEY, "--version", version];
-        job::arguments(given.map(str::to_owned)).expect("complete")
-    }
-
     async fn run(world: &World) -> ExitCode {
-        job::run(world, &PrepareJob { preparation: config().preparation }, &arguments(VERSION)).await
+        let config = PrepareJob { preparation: config().preparation };
+        let claim = state::Claim {
+            schema: state::Claim::SCHEMA,
+            scan: scan(),
+            bucket: "raki-raw".to_owned(),
+            key: KEY.to_owned(),
+            version: Some(VERSION.to_owned()),
+        };
+        state::record_raw(world, &config.preparation.state, &claim).await.expect("memory");
+        job::run(world, &config, &scan()).await
     }
 
     #[test]
-    fn arguments_are_read_and_missing_ones_named() {
-        assert_eq!(arguments(VERSION).version.as_deref(), Some(VERSION));
-        assert_eq!(arguments("null").version, None);
-        for (given, missing) in
-            [(vec!["--bucket", "b"], "--key"), (vec!["--key"], "no value"), (vec!["run"], "not known")]
-        {
-            let error = job::arguments(given.into_iter().map(str::to_owned)).expect_err("incomplete").to_string();
-            assert!(error.contains(missing) && error.contains("usage"), "{error}");
+    fn the_one_argument_is_a_scan() {
+        let read = |given: &[&str]| job::arguments(given.iter().map(|&part| part.to_owned()));
+        assert_eq!(read(&["--scan", scan().as_str()]).expect("complete"), scan());
+        for given in [&["--scan"][..], &["--scan", KEY], &["run"], &[]] {
+            let error = read(given).expect_err("not a scan").to_string();
+            assert!(error.contains("usage") || error.contains("16 lowercase"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_scan_that_was_never_seen_is_a_defect() {
+        let config = PrepareJob { preparation: config().preparation };
+        assert_eq!(job::run(&world(), &config, &scan()).await, ExitCode::Bug);
     }
 
     #[tokio::test]
