@@ -1,6 +1,8 @@
 //! What the environment and the build say.
 #![expect(clippy::disallowed_methods, reason = "the configuration module of this crate")]
 
+use std::path::PathBuf;
+
 use contract::manifest::Tool;
 
 use crate::error::JobError;
@@ -10,6 +12,8 @@ use crate::error::JobError;
 pub struct Config {
     /// `RAKI_IMAGE_DIGEST`: digest of the container image.
     pub image_digest: Option<String>,
+    /// `RAKI_PREPARED_MOUNT`: folder at which the prepared bucket is mounted.
+    pub prepared_mount: Option<PathBuf>,
     /// `AWS_BATCH_JOB_ATTEMPT`: which try this is, from 1.
     pub attempt: u32,
 }
@@ -31,7 +35,8 @@ impl Config {
                 JobError::Usage(format!("AWS_BATCH_JOB_ATTEMPT is {value:?}, expected a number from 1"))
             })?,
         };
-        Ok(Self { image_digest: text("RAKI_IMAGE_DIGEST"), attempt })
+        let prepared_mount = text("RAKI_PREPARED_MOUNT").map(PathBuf::from);
+        Ok(Self { image_digest: text("RAKI_IMAGE_DIGEST"), prepared_mount, attempt })
     }
 }
 
@@ -53,7 +58,7 @@ mod tests {
     fn nothing_is_required_and_empty_is_nothing() {
         let config = Config::from_lookup(|_| Some(String::new())).unwrap();
         assert_eq!(config, Config::from_lookup(|_| None).unwrap());
-        assert_eq!(config, Config { image_digest: None, attempt: 1 });
+        assert_eq!(config, Config { image_digest: None, prepared_mount: None, attempt: 1 });
     }
 
     #[test]

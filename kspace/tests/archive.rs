@@ -1,5 +1,7 @@
 //! Archives as users send them: every accepted kind gives the raw file back, everything else a reason.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics on what it does not expect")]
+
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use contract::Disposition;
@@ -44,7 +46,9 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-const CODECS: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [("gzip", gzip), ("zstd", zstd), ("xz", xz)];
+type Encode = fn(&[u8]) -> Vec<u8>;
+
+const CODECS: [(&str, Encode); 3] = [("gzip", gzip), ("zstd", zstd), ("xz", xz)];
 
 fn run(archive: &[u8], limits: &Limits) -> (Result<Extracted>, Vec<u8>) {
     let mut output = tempfile::tempfile().unwrap();

@@ -1,5 +1,7 @@
 //! Raw data files of many writers are read alike; everything else is refused by name, and damage never panics.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics on what it does not expect")]
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};

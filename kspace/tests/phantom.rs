@@ -1,5 +1,12 @@
 //! The phantom as others see it: its own reader, the official ISMRMRD programs, and the image that must come out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "opt-in tests read the environment and panic"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -4,6 +4,8 @@
 //! One stack serves all cases. Cases that disturb nobody run together; the ones that kill processes follow alone. Then no
 //! message may be left anywhere, and no record or log may hold a name.
 
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a test panics on what it does not expect")]
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::Path;
@@ -97,7 +99,9 @@ async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
     let [h5, prepared, out] = ["scan.h5", "scan.safetensors", "local"].map(|name| dir.path().join(name));
     local::files::prepare(&h5, &prepared, dir.path(), &mut |_, _| {})?;
     let settings = local::files::Settings { method: Method::Raki, seed: 0, device: contract::DevicePreference::Auto };
-    let alone = tokio::task::spawn_blocking(move || local::files::reconstruct(&prepared, &out, settings, &gpu_job::Silent)).await??;
+    let alone =
+        tokio::task::spawn_blocking(move || local::files::reconstruct(&prepared, &out, settings, &gpu_job::Silent))
+            .await??;
     let image = |from: &str| std::fs::read(dir.path().join(from).join("image.nii.gz"));
     ensure!(image("chain")? == image("local")?, "chain and command line differ");
     ensure!(manifest.source.sha256 == alone.source.sha256, "the same raw file has two hashes");
@@ -124,7 +128,10 @@ async fn the_same_event_again(stack: &Stack) -> Result<()> {
     send_to_raw_queue(stack, &body).await?;
     drained(stack, &["RawQueue", "ReconQueue"]).await?;
     let buckets = &stack.description.buckets;
-    ensure!(versions(stack, &buckets.results, "twice/scan/manifest.json").await?.len() == 1, "the manifest was written again");
+    ensure!(
+        versions(stack, &buckets.results, "twice/scan/manifest.json").await?.len() == 1,
+        "the manifest was written again"
+    );
     ensure!(versions(stack, &buckets.prepared, "twice/").await?.len() == 1, "the scan was prepared again");
     ensure!(stack.jobs_of(&uploaded.scan).len() == 1, "the scan was submitted again");
     Ok(())
@@ -164,7 +171,11 @@ async fn refusals_of_archives(stack: &Stack) -> Result<()> {
     let whole = tar_gz(&[("scan.h5", &scan(9))])?;
     let cases: [(&str, Vec<u8>, &[&str]); 6] = [
         ("refused/truncated.tar.gz", whole[..whole.len() / 2].to_vec(), &["incomplete"]),
-        ("refused/no raw data.tar.gz", tar_gz(&[("a.txt", b"hello"), ("b.pdf", b"%PDF-1.7")])?, &["no raw data", "a text file"]),
+        (
+            "refused/no raw data.tar.gz",
+            tar_gz(&[("a.txt", b"hello"), ("b.pdf", b"%PDF-1.7")])?,
+            &["no raw data", "a text file"],
+        ),
         ("refused/bomb.tar.gz", bomb()?, &["ratio", "limit is 100"]),
         ("refused/radial.h5", radial(&scan(10))?, &["radial", "Cartesian"]),
         ("refused/holiday.h5", b"\xff\xd8\xff\xe0 a picture".to_vec(), &["a JPEG image", "k-space"]),
@@ -217,7 +228,8 @@ async fn job_killed_in_the_middle(stack: &Stack) -> Result<()> {
         let uploaded = upload(stack, key, made(&Phantom { seed, ..slow })).await?;
         let start = Instant::now();
         loop {
-            let stopped = if host { stack.lose_host_of_jobs(&uploaded.scan) } else { stack.interrupt_jobs(&uploaded.scan) };
+            let stopped =
+                if host { stack.lose_host_of_jobs(&uploaded.scan) } else { stack.interrupt_jobs(&uploaded.scan) };
             if stopped > 0 {
                 break;
             }
@@ -237,7 +249,8 @@ async fn job_killed_in_the_middle(stack: &Stack) -> Result<()> {
 /// A function killed in the middle of its work leaves the message, which is delivered again.
 async fn function_killed_in_the_middle(stack: &Stack) -> Result<()> {
     // Compressed noise takes a while to unpack, and stays below the limit of the Lambda.
-    let bytes = made(&Phantom { slices: 2, coils: 6, matrix: 144, acceleration: 1, acs: 0, seed: 23, ..Phantom::default() });
+    let bytes =
+        made(&Phantom { slices: 2, coils: 6, matrix: 144, acceleration: 1, acs: 0, seed: 23, ..Phantom::default() });
     let archive = gzip(&bytes)?;
     ensure!((archive.len() as u64) < LAMBDA_BYTES, "the archive has {} bytes", archive.len());
     let uploaded = upload(stack, "killed/function.h5.gz", archive).await?;
@@ -252,7 +265,10 @@ async fn function_killed_in_the_middle(stack: &Stack) -> Result<()> {
     }
     reconstructed(stack, &uploaded.scan).await?;
     let results = &stack.description.buckets.results;
-    ensure!(versions(stack, results, "killed/function/manifest.json").await?.len() == 1, "the manifest was written again");
+    ensure!(
+        versions(stack, results, "killed/function/manifest.json").await?.len() == 1,
+        "the manifest was written again"
+    );
     Ok(())
 }
 
@@ -290,7 +306,11 @@ async fn nothing_names_a_person(stack: &Stack) -> Result<()> {
     let (name, encoded) = ("Erika", b"M%C3%BCller");
     for text in &texts {
         let holds = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
-        ensure!(!holds(name.as_bytes()) && !holds(encoded), "a record names a person: {}", String::from_utf8_lossy(text));
+        ensure!(
+            !holds(name.as_bytes()) && !holds(encoded),
+            "a record names a person: {}",
+            String::from_utf8_lossy(text)
+        );
     }
     Ok(())
 }

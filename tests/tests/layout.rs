@@ -1,5 +1,7 @@
 //! The layout that `docs/architecture.md` promises: who may depend on whom.
 
+#![allow(clippy::expect_used, reason = "a test panics on what it does not expect")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 

@@ -7,16 +7,18 @@ use store::Location;
 
 use crate::error::JobError;
 
-/// The manifest, as JSON or as a few lines for a person.
-pub(super) fn manifest(manifest: &Manifest, out: &Location, json: bool) -> Result<(), JobError> {
+/// The manifest, as JSON or as a few lines for a person. `out` is where that person asked the results to go; a job, whose
+/// output is a log, gives none, since an object key may name a patient.
+pub(super) fn manifest(manifest: &Manifest, out: Option<&Location>, json: bool) -> Result<(), JobError> {
     let mut stdout = io::stdout().lock();
     let written = if json { stdout.write_all(&manifest.to_json()?) } else { summary(&mut stdout, manifest, out) };
     written.and_then(|()| stdout.flush()).map_err(JobError::io("writing to standard output"))
 }
 
-fn summary(to: &mut impl Write, manifest: &Manifest, out: &Location) -> io::Result<()> {
+fn summary(to: &mut impl Write, manifest: &Manifest, out: Option<&Location>) -> io::Result<()> {
     for output in &manifest.outputs {
-        writeln!(to, "{:>12}  {}", output.bytes, out.join(&output.name))?;
+        let name = out.map_or_else(|| output.name.clone(), |out| out.join(&output.name).to_string());
+        writeln!(to, "{:>12}  {name}", output.bytes)?;
     }
     writeln!(to, "method {}, seed {}, device {}", manifest.method, manifest.seed, manifest.device)?;
     for timing in &manifest.timings {
@@ -51,13 +53,17 @@ mod tests {
     fn a_summary_names_files_times_and_quality() {
         let golden = include_bytes!("../../../events/contract/manifest.json");
         let manifest = Manifest::from_json(golden).unwrap();
-        let mut text = Vec::new();
-        summary(&mut text, &manifest, &Location::Path("out".into())).unwrap();
-        let text = String::from_utf8(text).unwrap();
+        let print = |out: Option<&Location>| {
+            let mut text = Vec::new();
+            summary(&mut text, &manifest, out).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        let text = print(Some(&Location::Path("out".into())));
         for part in
             ["out/image.nii.gz", "train  12.50 s", "calibration_residual: 0.0625", "device: cuda:0", "warning: "]
         {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(print(None).contains("1048576  image.nii.gz\n"), "a log has names of ours only");
     }
 }

@@ -45,6 +45,6 @@ impl Arguments {
         request.device = self.device;
         request.image_digest = config.image_digest;
         let manifest = reconstruct(&request, &Reporter::new(stop))?;
-        output::manifest(&manifest, &request.out, self.json)
+        output::manifest(&manifest, Some(&request.out), self.json)
     }
 }

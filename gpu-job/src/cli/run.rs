@@ -1,5 +1,6 @@
 //! `gpu-job run`: the command of a Batch job.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -48,7 +49,7 @@ impl Arguments {
         tracing::info!(scan = %spec.scan, method = %spec.method, attempt = config.attempt, "reconstructing");
         let done = carry_out(&spec, config, stop);
         match &done {
-            Ok((request, manifest)) => output::manifest(manifest, &request.out, self.json)?,
+            Ok(manifest) => output::manifest(manifest, None, self.json)?,
             Err(error) if error.exit().disposition() != Disposition::Retry => {
                 let record = JobFailure {
                     schema: JobFailure::SCHEMA,
@@ -64,7 +65,7 @@ impl Arguments {
     }
 }
 
-fn carry_out(spec: &JobSpec, config: Config, stop: Arc<AtomicBool>) -> Result<(Request, contract::Manifest), JobError> {
+fn carry_out(spec: &JobSpec, config: Config, stop: Arc<AtomicBool>) -> Result<contract::Manifest, JobError> {
     let request = Request {
         method: spec.method,
         parameters: Parameters { seed: spec.seed, ..Parameters::default() },
@@ -72,8 +73,33 @@ fn carry_out(spec: &JobSpec, config: Config, stop: Arc<AtomicBool>) -> Result<(R
         scan: Some(spec.scan.clone()),
         source: Some(spec.source.clone()),
         image_digest: config.image_digest,
-        ..Request::new(&spec.prepared, &spec.results)?
+        ..Request::new(&mounted(&spec.prepared, config.prepared_mount.as_deref()), &spec.results)?
     };
-    let manifest = reconstruct(&request, &Reporter::new(stop))?;
-    Ok((request, manifest))
+    reconstruct(&request, &Reporter::new(stop))
+}
+
+/// Where to read the prepared file: below the mounted prepared bucket if there is one and the file has arrived in it, else
+/// from S3. (FSx for Lustre imports a new object some time after it was written.)
+fn mounted(prepared: &str, mount: Option<&Path>) -> String {
+    let key = prepared.strip_prefix("s3://").and_then(|rest| rest.split_once('/')).map(|(_, key)| key);
+    let file = mount.zip(key).map(|(mount, key)| mount.join(key)).filter(|file| file.is_file());
+    file.and_then(|file| file.to_str().map(str::to_owned)).unwrap_or_else(|| prepared.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mounted_file_is_read_where_it_has_arrived() {
+        let mount = tempfile::tempdir().unwrap();
+        let url = "s3://prepared/2026-11-23/brain t2.safetensors";
+        assert_eq!(mounted(url, Some(mount.path())), url, "not imported yet");
+        let file = mount.path().join("2026-11-23/brain t2.safetensors");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, b"x").unwrap();
+        assert_eq!(mounted(url, Some(mount.path())), file.to_str().unwrap());
+        assert_eq!(mounted(url, None), url);
+        assert_eq!(mounted("/data/brain.safetensors", Some(mount.path())), "/data/brain.safetensors");
+    }
 }
