@@ -22,7 +22,7 @@ use local::template::{BUILT_IN, Template};
 /// Called as `run --spec WHAT` by the definition of the real template.
 const PROGRAM: &str = r#"#!/bin/sh
 trap 'exit 75' TERM
-echo "attempt $AWS_BATCH_JOB_ATTEMPT of $AWS_BATCH_JOB_ID for $RAKI_STATE_BUCKET"
+echo "attempt $AWS_BATCH_JOB_ATTEMPT of $AWS_BATCH_JOB_ID in $RAKI_IMAGE_DIGEST"
 case "$3" in
   exit-*) exit "${3#exit-}" ;;
   flaky) [ "$AWS_BATCH_JOB_ATTEMPT" -ge 2 ] || exit 75 ;;
@@ -49,8 +49,9 @@ fn start(template: &str) -> Running {
     let dir = tempfile::tempdir().unwrap();
     let program = PROGRAM_FILE.to_path_buf();
     let template = Template::parse(template).unwrap();
-    let parameters = BTreeMap::from([("Target".to_owned(), "local".to_owned())]);
-    let resources = BTreeMap::from([("StateBucket".to_owned(), "the-state-bucket".to_owned())]);
+    let stated = [("Target", "local"), ("GpuImageDigest", "sha256:0123")];
+    let parameters = stated.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let resources = BTreeMap::new();
     let resolver = Resolver {
         template: &template.document,
         parameters: &parameters,
@@ -129,7 +130,7 @@ async fn exit_codes_lead_where_the_template_says() {
         assert_eq!((job.status(), codes(&job)), (Some(&status), expected), "{spec}");
         let log = job.container().and_then(|container| container.log_stream_name()).unwrap();
         let log = std::fs::read_to_string(running.dir.path().join(log)).unwrap();
-        assert_eq!(log, format!("attempt {} of {id} for the-state-bucket\n", codes(&job).len()));
+        assert_eq!(log, format!("attempt {} of {id} in sha256:0123\n", codes(&job).len()));
     }
 }
 
