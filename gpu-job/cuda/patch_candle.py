@@ -30,12 +30,12 @@ def copy(source, target):
 
 
 def panicking(declarations):
-    """Foreign functions become functions of the same type that panic."""
+    """Foreign functions become functions of the same type, calling convention included, that panic."""
     body = re.sub(r"//[^\n]*", "", declarations)
     functions, count = re.subn(
         r"pub fn (\w+)\(([^)]*)\)([^;]*);",
-        r'#[allow(unused_variables)]\npub unsafe fn \1(\2)\3 { panic!("\1 is not part of this build") }\n', body)
-    if count < 40 or "extern" in functions:
+        r'#[allow(unused_variables)]\npub unsafe extern "C" fn \1(\2)\3 { panic!("\1 is not part of this build") }\n', body)
+    if count < 40 or functions.count('extern "C"') != count:
         sys.exit(f"ffi.rs: found {count} functions, expected about 50: this is not the candle version the patch is for")
     return functions
 
