@@ -54,7 +54,7 @@ fn main() -> Result<(), JobError> {
             *seconds = seconds.min(started.elapsed().as_secs_f64());
         }
     }
-    let columns = domain.valid_columns().div_ceil(parameters.window_divisor);
+    let columns = parameters.window(domain.valid_columns());
     let work = operations(layout, domain, columns) * STEPS as f64 / 1e9;
     println!(
         "{{\"coils\":{coils},\"acceleration\":{acceleration},\"calibration_lines\":{lines},\"samples\":{samples},\

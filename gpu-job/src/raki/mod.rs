@@ -66,6 +66,12 @@ impl Default for Parameters {
 const MOST_ITERATIONS: usize = 1_000_000;
 
 impl Parameters {
+    /// Columns of a training window out of `columns` that can be trained on. Windows are drawn and buffers are sized by it.
+    #[must_use]
+    pub fn window(&self, columns: usize) -> usize {
+        columns.div_ceil(self.window_divisor.max(1))
+    }
+
     /// Refuses values that cannot train anything.
     ///
     /// # Errors

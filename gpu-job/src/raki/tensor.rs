@@ -180,7 +180,7 @@ impl Backend for TensorBackend {
     ) -> Result<Vec<Fit>, JobError> {
         let Some(first) = problems.first() else { return Ok(Vec::new()) };
         let (layout, domain, networks) = (first.layout, first.domain, first.layout.channels());
-        let columns = domain.valid_columns().div_ceil(parameters.window_divisor.max(1));
+        let columns = parameters.window(domain.valid_columns());
         let batch = Batch { layout, domain, problems: problems.len(), networks, columns };
         let data = self.data(batch, problems)?;
         let initial: Vec<Weights> =

@@ -96,7 +96,7 @@ fn truncated_normal(random: &mut ChaCha8Rng) -> f32 {
 #[must_use]
 pub fn windows(domain: Domain, parameters: &Parameters) -> Vec<Range<usize>> {
     let columns = domain.valid_columns();
-    let width = columns.div_ceil(parameters.window_divisor.max(1));
+    let width = parameters.window(columns);
     let mut random = generator(parameters.seed, 0, 0);
     (0..parameters.iterations)
         .map(|_| {

@@ -58,7 +58,7 @@ impl Backend for Cpu {
         problems
             .par_iter()
             .map(|problem| {
-                let columns = problem.domain.valid_columns().div_ceil(parameters.window_divisor.max(1));
+                let columns = parameters.window(problem.domain.valid_columns());
                 let parts: Vec<Fit> = groups(problem.layout.channels())
                     .map(|networks| Unit::new(problem, networks, columns).train(parameters, progress))
                     .collect::<Result<_, _>>()?;
