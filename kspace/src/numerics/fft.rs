@@ -63,6 +63,63 @@ impl Centred {
     }
 }
 
+/// A plain unitary transform of planes of one shape, in place: index 0 is the origin of both domains. For work that
+/// transforms the same planes many times and moves the origin once.
+pub(super) struct Plane {
+    along_x: Arc<dyn Fft<f32>>,
+    along_y: Arc<dyn Fft<f32>>,
+    rows: usize,
+    columns: usize,
+    block: Vec<Complex32>,
+    scratch: Vec<Complex32>,
+}
+
+impl Plane {
+    /// From k-space to image.
+    pub(super) fn inverse(rows: usize, columns: usize) -> Self {
+        Self::new(rows, columns, FftDirection::Inverse)
+    }
+
+    /// From image to k-space.
+    pub(super) fn forward(rows: usize, columns: usize) -> Self {
+        Self::new(rows, columns, FftDirection::Forward)
+    }
+
+    fn new(rows: usize, columns: usize, direction: FftDirection) -> Self {
+        let (along_x, along_y) = (plan(columns, direction), plan(rows, direction));
+        let scratch = along_x.get_inplace_scratch_len().max(along_y.get_inplace_scratch_len());
+        Self {
+            along_x,
+            along_y,
+            rows,
+            columns,
+            block: vec![Complex32::default(); rows * COLUMNS],
+            scratch: vec![Complex32::default(); scratch],
+        }
+    }
+
+    /// Transforms `[rows, columns]`.
+    pub(super) fn apply(&mut self, plane: &mut [Complex32]) {
+        let (rows, columns) = (self.rows, self.columns);
+        let scale = 1.0 / ((rows * columns) as f32).sqrt();
+        self.along_x.process_with_scratch(plane, &mut self.scratch);
+        for first in (0..columns).step_by(COLUMNS) {
+            let width = COLUMNS.min(columns - first);
+            for row in 0..rows {
+                for column in 0..width {
+                    self.block[column * rows + row] = plane[row * columns + first + column] * scale;
+                }
+            }
+            self.along_y.process_with_scratch(&mut self.block[..width * rows], &mut self.scratch);
+            for row in 0..rows {
+                for column in 0..width {
+                    plane[row * columns + first + column] = self.block[column * rows + row];
+                }
+            }
+        }
+    }
+}
+
 /// k-space `[coil, ky, kx]` to coil images `[coil, y, x]`.
 #[must_use]
 pub fn ifft2c(kspace: &Array3<Complex32>) -> Array3<Complex32> {

@@ -8,16 +8,13 @@
 
 use contract::prepared::Sampling;
 use faer::linalg::matmul::matmul;
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::solvers::Solve;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side, c64};
 use ndarray::{Array3, Axis, s};
 
+use super::window::{add_outer, frobenius_of_lower, noise_floor, wide};
 use crate::{Complex32, Error, Result};
 
-/// Share of the eigenvalues of the normal matrix taken to hold noise only. Patches of smooth coil images lie in a
-/// subspace; what the weakest tenth holds is noise.
-const NOISE_EIGENVALUES: f64 = 0.1;
 /// The weakest outer k-space assumed, relative to the calibration block, in energy.
 const WEAKEST_OUTER_ENERGY: f64 = 1e-4;
 /// Relative ridge below which the solution is rounding error.
@@ -139,35 +136,23 @@ impl Kernel {
         let mut cross = Mat::<c64>::zeros(patch, targets);
         let mut x = vec![c64::default(); patch * places];
         let mut y = vec![c64::default(); targets * places];
-        let wide = |value: &Complex32| c64::new(value.re.into(), value.im.into());
         for shift in 0..shifts {
             let first = sampling.acs_first + shift;
             for (row, to) in x.chunks_exact_mut(places).enumerate() {
                 let (coil, line, tap) = patch_index(row, options);
                 let from = kspace.slice(s![coil, first + line * acceleration, tap..tap + places]);
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(from));
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(*from));
             }
             for (row, to) in y.chunks_exact_mut(places).enumerate() {
                 let (missing, coil) = (row / coils + 1, row % coils);
                 let centre = options.taps / 2;
                 let from = kspace.slice(s![coil, first + before + missing, centre..centre + places]);
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(from));
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(*from));
             }
+            add_outer(&mut normal, &x, places);
             let x = MatRef::from_row_major_slice(&x, patch, places);
             let y = MatRef::from_row_major_slice(&y, targets, places);
-            let one = c64::new(1.0, 0.0);
-            triangular::matmul(
-                normal.as_mut(),
-                BlockStructure::TriangularLower,
-                Accum::Add,
-                x,
-                BlockStructure::Rectangular,
-                x.adjoint(),
-                BlockStructure::Rectangular,
-                one,
-                Par::Seq,
-            );
-            matmul(cross.as_mut(), Accum::Add, x, y.adjoint(), one, Par::Seq);
+            matmul(cross.as_mut(), Accum::Add, x, y.adjoint(), c64::new(1.0, 0.0), Par::Seq);
         }
 
         let scale = frobenius_of_lower(normal.as_ref()) / (patch as f64).sqrt();
@@ -263,24 +248,6 @@ impl Kernel {
 const fn patch_index(row: usize, options: &Options) -> (usize, usize, usize) {
     let each = options.source_lines * options.taps;
     (row / each, row % each / options.taps, row % options.taps)
-}
-
-fn frobenius_of_lower(matrix: MatRef<'_, c64>) -> f64 {
-    let mut sum = 0.0;
-    for column in 0..matrix.ncols() {
-        sum += matrix[(column, column)].norm_sqr();
-        sum += 2.0 * (column + 1..matrix.nrows()).map(|row| matrix[(row, column)].norm_sqr()).sum::<f64>();
-    }
-    sum.sqrt()
-}
-
-/// Complex noise variance from the ascending eigenvalues of the normal matrix. The smallest eigenvalues of a matrix of
-/// pure noise lie below its variance by a factor that the Marchenko-Pastur law gives.
-fn noise_floor(ascending: &[f64], equations: f64) -> f64 {
-    let count = ((ascending.len() as f64 * NOISE_EIGENVALUES) as usize).max(1);
-    let mean = ascending.iter().take(count).sum::<f64>() / count as f64 / equations;
-    let edge = 1.0 - (ascending.len() as f64 / equations).min(0.8).sqrt();
-    (mean / (edge * edge)).max(0.0)
 }
 
 /// Energy of the calibration block over that of the other acquired lines, both a sample and without noise.

@@ -4,6 +4,11 @@
 //! |---|---|
 //! | [`fft`] | centred unitary Fourier transform, right for odd sizes |
 //! | [`grappa`] | fills missing lines by a kernel fitted to the calibration lines |
+//! | [`nwg`] | the same with a calibration that knows the noise |
+//! | [`window`] | noise level of calibration lines |
+//! | [`espirit`] | coil sensitivities from calibration lines |
+//! | [`sparse`] | refines a filled slice with sensitivities and wavelets |
+//! | [`wavelet`] | orthonormal wavelet transform |
 //! | [`combine`] | coil images to one magnitude image |
 //! | [`metrics`] | PSNR, NRMSE and SSIM against a reference |
 //!
@@ -11,6 +16,13 @@
 //! index `n / 2`.
 
 pub mod combine;
+pub mod espirit;
 pub mod fft;
 pub mod grappa;
 pub mod metrics;
+pub mod nwg;
+pub mod sparse;
+#[cfg(test)]
+mod testing;
+pub mod wavelet;
+pub mod window;

@@ -1,0 +1,272 @@
+//! Coil sensitivity maps from calibration lines: ESPIRiT (Uecker et al., MRM 71:990, 2014).
+//!
+//! The windows of a calibration region lie in a subspace. A coil image is consistent with the data where projecting its
+//! windows on that subspace changes nothing, which in the image domain is an eigenvector of a coils by coils matrix at each pixel
+//! with an eigenvalue of 1: the sensitivities. Where an object is wrapped into the field of view, two of them are, and the
+//! image there is the sum of two. Elsewhere a second map would only give noise room, so it fades out as its eigenvalue falls.
+
+use faer::{Mat, Side, c64};
+use ndarray::{Array2, Array3, Array4, ArrayView3, Axis, s};
+use num_complex::Complex64;
+use rayon::prelude::*;
+use rustfft::FftDirection;
+
+use super::fft::plan;
+use super::window::gram;
+use crate::{Complex32, Error, Result};
+
+/// Times the largest singular value of noise that a direction must reach to count as signal. The noise level is an
+/// estimate, and a direction that is half noise is worse than none.
+const ABOVE_NOISE: f64 = 8.0;
+/// Eigenvalues between which a second map fades in.
+const SECOND: (f32, f32) = (0.9, 0.98);
+/// Part of the pixels that need a second map before there is one.
+const LEAST_WRAPPED: f32 = 0.01;
+
+/// Sensitivities and how far the calibration supports them.
+#[derive(Debug, Clone)]
+pub struct Maps {
+    /// `[map, coil, y, x]`: unit vectors over the coils; a second map is shorter where it is less supported. One map,
+    /// or two where the field of view is wrapped.
+    pub maps: Array4<Complex32>,
+    /// `[y, x]` of each map: eigenvalues, 1 where the data are consistent with the map, small outside the object.
+    pub values: Array3<f32>,
+    /// Part of the pixels with a second map, whether or not it was kept.
+    pub wrapped: f32,
+}
+
+/// Window and steps of the computation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Lines and points of a window.
+    pub window: usize,
+    /// Points of the readout around the centre that calibrate.
+    pub points: usize,
+    /// Most maps, 1 or 2.
+    pub maps: usize,
+    /// Steps of the subspace iteration at a pixel. Neighbours start from each other's result, so few are needed.
+    pub steps: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { window: 6, points: 64, maps: 2, steps: 8 }
+    }
+}
+
+/// Maps of the image `rows` by `columns` from a calibration region `[coil, line, point]` whose noise has the complex
+/// variance `noise_variance` a sample. The centre of k-space is the middle of the region's points.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a region smaller than a window, or of noise only.
+pub fn maps(
+    region: ArrayView3<'_, Complex32>,
+    noise_variance: f64,
+    (rows, columns): (usize, usize),
+    options: &Options,
+) -> Result<Maps> {
+    let (coils, lines, points) = region.dim();
+    let refused = |found: &str| {
+        Error::unsupported(
+            format!("calibration region of {coils} coils, {lines} lines and {points} points {found}"),
+            "coil sensitivities cannot be read from it; reconstruct with --refine none",
+        )
+    };
+    let kept = points.min(options.points);
+    let first = points / 2 - kept / 2;
+    let region = region.slice(s![.., .., first..first + kept]);
+    let (gram, windows) = gram(region, (options.window, options.window));
+    if windows == 0 {
+        return Err(refused("is too small"));
+    }
+    let spectrum = gram.self_adjoint_eigen(Side::Lower).map_err(|_| refused("has no spectrum"))?;
+    let size = gram.nrows();
+    // Singular values of noise end at sqrt(windows) + sqrt(size), times its deviation.
+    let edge = noise_variance * ((windows as f64).sqrt() + (size as f64).sqrt()).powi(2);
+    let values = spectrum.S().column_vector();
+    let floor = (ABOVE_NOISE * edge).max(1e-6 * values[size - 1].re);
+    let signal = (0..size).filter(|at| values[*at].re > floor).collect::<Vec<_>>();
+    if signal.is_empty() {
+        return Err(refused("holds noise only"));
+    }
+    let vectors = spectrum.U();
+    let basis = Mat::from_fn(size, signal.len(), |row, at| vectors[(row, signal[at])]);
+    let projector = &basis * basis.adjoint();
+    let reference = reference(region);
+    let kernel = Kernel::new(&projector, coils, options.window, columns);
+    Ok(kernel.maps(rows, columns, &reference, options))
+}
+
+/// The strongest combination of the coils: the phase that the maps are relative to.
+fn reference(region: ArrayView3<'_, Complex32>) -> Vec<Complex64> {
+    let coils = region.dim().0;
+    let (moments, _) = gram(region, (1, 1));
+    let strongest = |eigen: faer::linalg::solvers::SelfAdjointEigen<c64>| {
+        (0..coils).map(|coil| eigen.U()[(coil, coils - 1)]).collect()
+    };
+    moments.self_adjoint_eigen(Side::Lower).map_or_else(|_| vec![Complex64::new(1.0, 0.0); coils], strongest)
+}
+
+/// The projector as a filter of coils by coils: its lags along y, each transformed along x.
+struct Kernel {
+    coils: usize,
+    reach: usize,
+    /// `[lag of y, pair, x]`, pairs (c, d) with c >= d.
+    lags: Array3<Complex32>,
+}
+
+impl Kernel {
+    fn new(projector: &Mat<c64>, coils: usize, window: usize, columns: usize) -> Self {
+        let reach = window - 1;
+        let count = 2 * reach + 1;
+        let pairs: Vec<(usize, usize)> = (0..coils).flat_map(|c| (0..=c).map(move |d| (c, d))).collect();
+        let transform = plan(columns, FftDirection::Inverse);
+        let mut lags = Array3::zeros((count, pairs.len(), columns));
+        let scale = 1.0 / (window * window) as f64;
+        for (pair, (c, d)) in pairs.into_iter().enumerate() {
+            for lag_y in 0..count {
+                let mut line = vec![Complex32::default(); columns];
+                for lag_x in 0..count {
+                    let mut sum = c64::default();
+                    for y in 0..window {
+                        for x in 0..window {
+                            let (other_y, other_x) = ((y + reach).wrapping_sub(lag_y), (x + reach).wrapping_sub(lag_x));
+                            if other_y < window && other_x < window {
+                                let row = (c * window + y) * window + x;
+                                let column = (d * window + other_y) * window + other_x;
+                                sum += projector[(row, column)];
+                            }
+                        }
+                    }
+                    let value = sum * scale;
+                    line[(lag_x + columns - reach % columns) % columns] +=
+                        Complex32::new(value.re as f32, value.im as f32);
+                }
+                transform.process(&mut line);
+                line.rotate_right(columns / 2);
+                lags.slice_mut(s![lag_y, pair, ..]).iter_mut().zip(line).for_each(|(to, from)| *to = from);
+            }
+        }
+        Self { coils, reach, lags }
+    }
+
+    fn maps(&self, rows: usize, columns: usize, reference: &[Complex64], options: &Options) -> Maps {
+        let wanted = options.maps.min(self.coils);
+        let reference: Vec<Complex32> =
+            reference.iter().map(|value| Complex32::new(value.re as f32, value.im as f32)).collect();
+        let lines: Vec<Vec<(Vec<Complex32>, Vec<f32>)>> =
+            (0..rows).into_par_iter().map(|row| self.line(row, rows, columns, wanted, &reference, options)).collect();
+        let mut maps = Array4::zeros((wanted, self.coils, rows, columns));
+        let mut values = Array3::zeros((wanted, rows, columns));
+        for (row, line) in lines.into_iter().enumerate() {
+            for (column, (vectors, eigenvalues)) in line.into_iter().enumerate() {
+                for map in 0..wanted {
+                    values[[map, row, column]] = eigenvalues[map];
+                    for coil in 0..self.coils {
+                        maps[[map, coil, row, column]] = vectors[map * self.coils + coil];
+                    }
+                }
+            }
+        }
+        let wrapped = fade(&mut maps, &values);
+        if wrapped < LEAST_WRAPPED {
+            maps = maps.slice(s![..1, .., .., ..]).to_owned();
+            values = values.slice(s![..1, .., ..]).to_owned();
+        }
+        Maps { maps, values, wrapped }
+    }
+
+    /// Vectors `[map, coil]` and eigenvalues of the pixels of a row.
+    fn line(
+        &self,
+        row: usize,
+        rows: usize,
+        columns: usize,
+        wanted: usize,
+        reference: &[Complex32],
+        options: &Options,
+    ) -> Vec<(Vec<Complex32>, Vec<f32>)> {
+        let coils = self.coils;
+        let pairs = self.lags.dim().1;
+        let at = (row as f64 - (rows / 2) as f64) / rows as f64;
+        let mut matrices = Array2::<Complex32>::zeros((pairs, columns));
+        for (lag, plane) in self.lags.outer_iter().enumerate() {
+            let turn = std::f64::consts::TAU * at * (lag as f64 - self.reach as f64);
+            let factor = Complex32::new(turn.cos() as f32, turn.sin() as f32);
+            matrices.zip_mut_with(&plane, |sum, value| *sum += factor * value);
+        }
+        let mut start: Vec<Complex32> = (0..wanted * coils)
+            .map(|at| if at < coils { reference[at] } else { Complex32::new(((at * 7919) as f32).sin(), 0.0) })
+            .collect();
+        let mut matrix = vec![Complex32::default(); coils * coils];
+        (0..columns)
+            .map(|column| {
+                let mut pair = 0;
+                for c in 0..coils {
+                    for d in 0..=c {
+                        matrix[c * coils + d] = matrices[[pair, column]];
+                        matrix[d * coils + c] = matrices[[pair, column]].conj();
+                        pair += 1;
+                    }
+                }
+                let steps = if column == 0 { 4 * options.steps } else { options.steps };
+                let values = subspace(&matrix, coils, &mut start, steps);
+                let mut vectors = start.clone();
+                for vector in vectors.chunks_exact_mut(coils) {
+                    let along: Complex32 = reference.iter().zip(&*vector).map(|(r, v)| r.conj() * v).sum();
+                    let size = along.norm();
+                    if size > 0.0 {
+                        let turn = along.conj() / size;
+                        vector.iter_mut().for_each(|value| *value *= turn);
+                    }
+                }
+                (vectors, values)
+            })
+            .collect()
+    }
+}
+
+/// Shortens the second map where its eigenvalue is small; returns the part of the pixels that is left to it.
+fn fade(maps: &mut Array4<Complex32>, values: &Array3<f32>) -> f32 {
+    let (count, coils, rows, columns) = maps.dim();
+    let mut left = 0.0;
+    for map in 1..count {
+        for ((row, column), value) in values.index_axis(Axis(0), map).indexed_iter() {
+            let share = ((value - SECOND.0) / (SECOND.1 - SECOND.0)).clamp(0.0, 1.0);
+            left += share;
+            (0..coils).for_each(|coil| maps[[map, coil, row, column]] *= share);
+        }
+    }
+    left / (rows * columns) as f32
+}
+
+/// Orthogonal iteration towards the strongest eigenvectors of a Hermitian matrix, in place; returns their eigenvalues.
+fn subspace(matrix: &[Complex32], coils: usize, vectors: &mut [Complex32], steps: usize) -> Vec<f32> {
+    let mut values = vec![0.0; vectors.len() / coils];
+    let mut image = vec![Complex32::default(); vectors.len()];
+    for _ in 0..steps {
+        for (image, vector) in image.chunks_exact_mut(coils).zip(vectors.chunks_exact(coils)) {
+            for (to, row) in image.iter_mut().zip(matrix.chunks_exact(coils)) {
+                *to = row.iter().zip(vector).map(|(m, v)| m * v).sum();
+            }
+        }
+        for at in 0..values.len() {
+            let (before, rest) = image.split_at_mut(at * coils);
+            let current = &mut rest[..coils];
+            for other in before.chunks_exact(coils) {
+                let along: Complex32 = other.iter().zip(&*current).map(|(o, c)| o.conj() * c).sum();
+                current.iter_mut().zip(other).for_each(|(c, o)| *c -= along * o);
+            }
+            let size = current.iter().map(|value| value.norm_sqr()).sum::<f32>().sqrt();
+            values[at] = size;
+            if size > 0.0 {
+                current.iter_mut().for_each(|value| *value /= size);
+            }
+        }
+        vectors.copy_from_slice(&image);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! nwG: GRAPPA whose calibration knows the noise.
+//!
+//! Plain GRAPPA minimises the error of the calibration lines, nearly all of which is in the few samples around the
+//! centre of k-space. Here every equation of the calibration counts by the signal around it, and every missing sample is filled
+//! with the ridge that its own signal asks for:
+//!
+//! 1. **Weights.** An equation with local signal energy E (summed over the C coils, noise taken off) has the weight
+//!    `w = (E + 3 C s)^-0.7`, scaled to a mean of 1; s is the complex noise variance of a sample.
+//! 2. **Ridge.** With `A = sum(w x xᴴ)` and `B = sum(w y xᴴ)`, weights `V = B (A + l)⁻¹` minimise the expected error where
+//!    the energy is E for `l(E) = s (sum(w E_i) / E - sum(w))`: the fit's error scales with the signal, the noise that V passes on does not.
+//! 3. **Local.** The energy around every missing sample is read from the acquired lines; ten logarithmic steps of it have
+//!    a V each, with half the ridge above.
+//! 4. **Refit.** The centre of the filled k-space is a larger calibration region, in which acquired outer lines are targets. Steps
+//!    1 to 3 are repeated on it, twice. Sources are always acquired samples.
+//!
+//! k-space is `[coil, ky, kx]`. All of it is deterministic, and nothing is tuned to a scan.
+
+mod apply;
+mod fit;
+mod local;
+
+use contract::prepared::Sampling;
+use ndarray::{Array2, Array3, s};
+
+use self::fit::Fit;
+use self::local::Energy;
+use super::window;
+use crate::{Complex32, Error, Result};
+
+/// Readout points in a source patch.
+const TAPS: usize = 7;
+/// Acquired lines in a source patch.
+const SOURCE_LINES: usize = 2;
+/// Lines of the region of a refit, at least.
+const REFIT_LINES: usize = 64;
+
+/// How the weights are fitted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Complex noise variance of a sample; `None` reads it from the calibration lines.
+    pub noise_variance: Option<f64>,
+    /// Times the weights are fitted again to the centre of the filled k-space.
+    pub refits: usize,
+    /// Whether equations count by the energy around them. Without, and without refits, this is GRAPPA with a local ridge.
+    pub energy_weights: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { noise_variance: None, refits: 2, energy_weights: true }
+    }
+}
+
+/// The weights of a slice, to measure other fills of it with.
+pub struct Judge {
+    fit: Fit,
+    energy: Energy,
+}
+
+impl Judge {
+    /// Predicts acquired lines outside the calibration block from the filled lines next to them and returns predicted less
+    /// acquired, `[line, coil, kx]` in one row: what the measurement says of a fill. `filled` is `[coil, ky, kx]` with
+    /// the acquired samples in it, `mask` and `sampling` those of [`fill`].
+    #[must_use]
+    pub fn residual(&self, filled: &Array3<Complex32>, mask: &[bool], sampling: &Sampling) -> Vec<Complex32> {
+        self.fit.round_trip(filled, mask, sampling, &self.energy)
+    }
+}
+
+/// A filled slice and what is known of its error.
+#[derive(Debug, Clone)]
+pub struct Filled {
+    /// `[coil, ky, kx]`: acquired lines bit for bit, missing ones between the first and the last acquired one filled,
+    /// others as they were.
+    pub kspace: Array3<Complex32>,
+    /// Complex noise variance of an acquired sample.
+    pub noise_variance: f64,
+    /// `[ky, kx]`: expected variance of a filled sample's error, mean over the coils; the noise variance on acquired lines.
+    pub error_variance: Array2<f32>,
+    /// Squared norms of (predicted - acquired) and of acquired over the calibration lines off the grid, before they are put back.
+    pub calibration: (f64, f64),
+    /// Lines `first..last` of the last calibration region.
+    pub region: (usize, usize),
+}
+
+/// Calibration lines that the smallest kernel needs.
+#[must_use]
+pub const fn least_calibration_lines(acceleration: usize) -> usize {
+    (SOURCE_LINES - 1) * acceleration + 1
+}
+
+/// Fills the missing lines of `kspace` between the first and the last acquired one. `mask` says which lines were acquired.
+///
+/// # Errors
+/// [`Error::Unsupported`] when there are too few calibration lines or they hold no signal, [`Error::Corrupt`] when shapes
+/// and sampling do not fit together.
+pub fn fill(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, options: &Options) -> Result<Filled> {
+    fill_and_judge(kspace, mask, sampling, options).map(|(filled, _)| filled)
+}
+
+/// As [`fill`], with what other fills of the slice can be measured with.
+///
+/// # Errors
+/// Those of [`fill`].
+pub fn fill_and_judge(
+    kspace: &Array3<Complex32>,
+    mask: &[bool],
+    sampling: &Sampling,
+    options: &Options,
+) -> Result<(Filled, Judge)> {
+    check(kspace, mask, sampling)?;
+    let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+    let calibration = kspace.slice(s![.., block, ..]).to_owned();
+    let noise_variance = match options.noise_variance {
+        Some(known) => known,
+        None => window::noise_variance(&calibration)?,
+    };
+    let energy = Energy::of(kspace, mask, sampling.acceleration, noise_variance);
+    let mut region = (sampling.acs_first, sampling.acs_first + sampling.acs_lines);
+    let mut fit = Fit::new(&calibration, sampling.acceleration, noise_variance, options)?;
+    let mut filled = fit.apply(kspace, mask, sampling, &energy)?;
+    for _ in 0..options.refits {
+        region = refit_region(sampling);
+        let centre = filled.kspace.slice(s![.., region.0..region.1, ..]).to_owned();
+        fit = Fit::new(&centre, sampling.acceleration, noise_variance, options)?;
+        filled = fit.apply(kspace, mask, sampling, &energy)?;
+    }
+    Ok((Filled { region, ..filled }, Judge { fit, energy }))
+}
+
+/// The lines of a refit: around the calibration block, inside the acquired range.
+fn refit_region(sampling: &Sampling) -> (usize, usize) {
+    let range = sampling.last + 1 - sampling.first;
+    let lines = REFIT_LINES.max(sampling.acs_lines + 2 * sampling.acceleration).min(range);
+    let centre = sampling.acs_first + sampling.acs_lines / 2;
+    let first = centre.saturating_sub(lines / 2).clamp(sampling.first, sampling.last + 1 - lines);
+    (first, first + lines)
+}
+
+fn check(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling) -> Result<()> {
+    let (coils, lines, points) = kspace.dim();
+    let misfit = |found: String, expected: String| Err(Error::corrupt("sampling of a slice", found, expected));
+    if mask.len() != lines || coils == 0 || points < TAPS {
+        return misfit(
+            format!("k-space of {coils} coils, {lines} lines and {points} points with a mask of {} lines", mask.len()),
+            format!("one mask value a line and at least {TAPS} points"),
+        );
+    }
+    let block = sampling.acs_first.checked_add(sampling.acs_lines);
+    if sampling.acceleration < 2
+        || sampling.offset >= sampling.acceleration
+        || sampling.first > sampling.last
+        || sampling.last >= lines
+        || block.is_none_or(|end| end > lines)
+    {
+        return misfit(
+            format!("{sampling:?}"),
+            format!("every 2nd line or fewer of a regular grid within {lines} lines"),
+        );
+    }
+    let needed = least_calibration_lines(sampling.acceleration);
+    if sampling.acs_lines < needed {
+        return Err(Error::unsupported(
+            format!("{} calibration lines at acceleration {}", sampling.acs_lines, sampling.acceleration),
+            format!(
+                "at least {needed} neighbouring lines at the centre of k-space are needed, or choose the method zero-filled"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Recovery, invariances, edges and refusals of nwG.
+
+use ndarray::Axis;
+use proptest::prelude::*;
+
+use super::*;
+use crate::numerics::combine::rss;
+use crate::numerics::fft::ifft2c;
+use crate::numerics::grappa;
+use crate::numerics::metrics::psnr;
+use crate::numerics::testing::{energy, points, sample, scan};
+
+fn norm(values: &Array3<Complex32>) -> f32 {
+    values.iter().map(|value| value.norm_sqr()).sum::<f32>().sqrt()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn data_that_satisfy_the_model_are_recovered(
+        acceleration in 2usize..=6, offset in 0usize..6, coils in 4usize..12, rows in 60usize..90, columns in 40usize..60,
+    ) {
+        let full = points(coils, rows, columns, 5);
+        let (kspace, mask, sampling) = sample(&full, acceleration, offset % acceleration, 4 * acceleration, rows);
+        let filled = fill(&kspace, &mask, &sampling, &Options::default()).unwrap().kspace;
+        // Patches that reach beyond the sampled lines and points have no complete sources.
+        let inner = s![.., acceleration..rows - 2 * acceleration, TAPS..columns - TAPS];
+        let (found, truth) = (filled.slice(inner), full.slice(inner));
+        let error = norm(&(&found - &truth)) / norm(&truth.to_owned());
+        prop_assert!(error < 2e-3, "relative error {}", error);
+    }
+
+    #[test]
+    fn acquired_samples_stay_and_every_line_between_the_first_and_the_last_is_filled(
+        acceleration in 2usize..=6, offset in 0usize..6, coils in 1usize..7, rows in 50usize..71, columns in 24usize..41,
+        acs in 14usize..24, cut in 0usize..15,
+    ) {
+        let full = scan(coils, rows, columns, 1e-3);
+        let (kspace, mask, sampling) = sample(&full, acceleration, offset % acceleration, acs, rows - cut);
+        let filled = fill(&kspace, &mask, &sampling, &Options::default()).unwrap();
+        for (line, acquired) in mask.iter().enumerate() {
+            let found = filled.kspace.index_axis(Axis(1), line);
+            if *acquired {
+                prop_assert_eq!(found, kspace.index_axis(Axis(1), line));
+            } else if (sampling.first..=sampling.last).contains(&line) {
+                prop_assert!(energy(&filled.kspace, line) > 0.0, "line {} is empty", line);
+                prop_assert!(filled.error_variance.row(line).iter().all(|v| *v >= filled.noise_variance as f32));
+            } else {
+                prop_assert!(found.iter().all(|value| *value == Complex32::default()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_scale_of_the_data_does_not_matter(acceleration in 2usize..5, power in -20i32..20) {
+        let full = scan(5, 64, 40, 1e-2);
+        let (kspace, mask, sampling) = sample(&full, acceleration, 0, 20, 64);
+        // Powers of two scale without rounding.
+        let scale = 2f32.powi(power);
+        let filled = fill(&kspace, &mask, &sampling, &Options::default()).unwrap().kspace;
+        let scaled = fill(&(&kspace * scale), &mask, &sampling, &Options::default()).unwrap().kspace;
+        let error = norm(&(&scaled / scale - &filled)) / norm(&filled);
+        prop_assert!(error < 1e-4, "{}", error);
+    }
+}
+
+#[test]
+fn many_coils_are_filled() {
+    let full = scan(64, 48, 64, 1e-3);
+    let (kspace, mask, sampling) = sample(&full, 2, 1, 20, 48);
+    let options = Options { refits: 0, ..Options::default() };
+    let filled = fill(&kspace, &mask, &sampling, &options).unwrap().kspace;
+    let truth = rss(&ifft2c(&full));
+    let (before, after) = (psnr(&rss(&ifft2c(&kspace)), &truth), psnr(&rss(&ifft2c(&filled)), &truth));
+    assert!(after > before + 10.0, "{before} {after}");
+}
+
+#[test]
+fn weights_of_one_without_noise_are_ridge_grappa() {
+    let full = scan(6, 72, 48, 1e-2);
+    let (kspace, mask, sampling) = sample(&full, 3, 1, 24, 72);
+    let options = Options { noise_variance: Some(0.0), refits: 0, energy_weights: false };
+    let filled = fill(&kspace, &mask, &sampling, &options).unwrap().kspace;
+    let plain = grappa::Options { taps: TAPS, ridge: grappa::Ridge::Relative(1e-9), source_lines: SOURCE_LINES };
+    let plain = grappa::fill(&kspace, &mask, &sampling, &plain).unwrap();
+    let error = norm(&(&filled - &plain)) / norm(&plain);
+    assert!(error < 1e-4, "{error}");
+}
+
+#[test]
+fn it_beats_plain_grappa_where_there_is_noise_and_each_step_helps() {
+    let full = scan(8, 120, 96, 0.05);
+    let truth = rss(&ifft2c(&full));
+    let (kspace, mask, sampling) = sample(&full, 4, 0, 20, 120);
+    let quality = |kspace: &Array3<Complex32>| psnr(&rss(&ifft2c(kspace)), &truth);
+    let with = |options: Options| quality(&fill(&kspace, &mask, &sampling, &options).unwrap().kspace);
+    let plain = quality(&grappa::fill(&kspace, &mask, &sampling, &grappa::Options::default()).unwrap());
+    let flat = with(Options { energy_weights: false, refits: 0, ..Options::default() });
+    let once = with(Options { refits: 0, ..Options::default() });
+    let refitted = with(Options::default());
+    assert!(plain < flat && flat < once && once < refitted, "{plain} {flat} {once} {refitted}");
+    assert!(refitted > plain + 2.0, "{plain} {refitted}");
+}
+
+#[test]
+fn the_expected_error_is_near_the_true_one() {
+    let full = scan(8, 120, 96, 0.05);
+    let (kspace, mask, sampling) = sample(&full, 3, 0, 24, 120);
+    let filled = fill(&kspace, &mask, &sampling, &Options::default()).unwrap();
+    let (mut expected, mut found) = (0.0, 0.0);
+    for line in (sampling.first..=sampling.last).filter(|line| !mask[*line]) {
+        expected += 8.0 * filled.error_variance.row(line).sum();
+        let truth = full.index_axis(Axis(1), line);
+        found += (&filled.kspace.index_axis(Axis(1), line) - &truth).iter().map(|value| value.norm_sqr()).sum::<f32>();
+    }
+    assert!((0.4..2.5).contains(&(expected / found)), "expected {expected}, found {found}");
+}
+
+#[test]
+fn the_judge_tells_a_good_fill_from_a_bad_one() {
+    let full = scan(8, 96, 64, 0.02);
+    let (kspace, mask, sampling) = sample(&full, 3, 1, 24, 90);
+    let (filled, judge) = fill_and_judge(&kspace, &mask, &sampling, &Options::default()).unwrap();
+    let error = |kspace: &Array3<Complex32>| {
+        judge.residual(kspace, &mask, &sampling).iter().map(|value| value.norm_sqr()).sum::<f32>()
+    };
+    let outer =
+        (0..mask.len()).filter(|line| mask[*line] && !(sampling.acs_first..sampling.acs_first + 24).contains(line));
+    assert_eq!(judge.residual(&full, &mask, &sampling).len(), outer.count() * 8 * 64);
+    let plain = grappa::fill(&kspace, &mask, &sampling, &grappa::Options::default()).unwrap();
+    assert!(error(&filled.kspace) < error(&plain) && error(&plain) < error(&kspace));
+}
+
+#[test]
+fn a_known_noise_level_is_used_and_an_unknown_one_found() {
+    let full = scan(8, 96, 64, 0.03);
+    let (kspace, mask, sampling) = sample(&full, 3, 0, 24, 96);
+    let found = fill(&kspace, &mask, &sampling, &Options::default()).unwrap().noise_variance;
+    let truth = 2.0 * 0.03f64.powi(2);
+    assert!((0.8..1.4).contains(&(found / truth)), "{found} for {truth}");
+    let options = Options { noise_variance: Some(truth), ..Options::default() };
+    assert_eq!(fill(&kspace, &mask, &sampling, &options).unwrap().noise_variance, truth);
+}
+
+#[test]
+fn what_cannot_be_filled_is_refused_with_what_it_lacks() {
+    let full = scan(4, 40, 30, 1e-3);
+    let (kspace, mask, sampling) = sample(&full, 6, 0, 6, 40);
+    let error = fill(&kspace, &mask, &sampling, &Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }) && error.to_string().contains("at least 7"), "{error}");
+    let (kspace, mask, sampling) = sample(&Array3::zeros((4, 40, 30)), 2, 0, 16, 40);
+    assert!(matches!(fill(&kspace, &mask, &sampling, &Options::default()), Err(Error::Unsupported { .. })));
+    let wrong = Sampling { acs_first: usize::MAX, ..sampling };
+    assert!(matches!(fill(&kspace, &mask, &wrong, &Options::default()), Err(Error::Corrupt { .. })));
+    assert!(matches!(fill(&kspace, &mask[1..], &sampling, &Options::default()), Err(Error::Corrupt { .. })));
+    let complete = Sampling { acceleration: 1, ..sampling };
+    assert!(matches!(fill(&kspace, &mask, &complete, &Options::default()), Err(Error::Corrupt { .. })));
+}

@@ -1,0 +1,141 @@
+//! The operator, and what the refinement does for images of known truth.
+
+use contract::prepared::Sampling;
+use ndarray::s;
+use proptest::prelude::*;
+
+use super::*;
+use crate::numerics::combine::rss;
+use crate::numerics::fft::ifft2c;
+use crate::numerics::metrics::psnr;
+use crate::numerics::testing::{sample, scan};
+use crate::numerics::{espirit, nwg};
+
+fn values(count: usize, seed: u32) -> Vec<Complex32> {
+    (0..count as u32).map(|at| Complex32::new((at * 31 + seed) as f32, (at * 17 + 3 * seed) as f32).map_sin()).collect()
+}
+
+trait MapSin {
+    fn map_sin(self) -> Self;
+}
+
+impl MapSin for Complex32 {
+    fn map_sin(self) -> Self {
+        Self::new(self.re.sin(), self.im.cos())
+    }
+}
+
+fn inner(a: &[Complex32], b: &[Complex32]) -> num_complex::Complex64 {
+    let wide = |value: &Complex32| num_complex::Complex64::new(value.re.into(), value.im.into());
+    a.iter().zip(b).map(|(a, b)| wide(a).conj() * wide(b)).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// The step is `Aᴴ T (k - A x)`: with k = 0 it is minus a Hermitian operator, and with x = 0 the adjoint of A.
+    #[test]
+    fn the_model_and_its_adjoint_belong_together(
+        count in 1usize..3, coils in 1usize..5, rows in 1usize..13, columns in 1usize..13, seed in 0u32..99,
+    ) {
+        let area = rows * columns;
+        let maps = values(count * coils * area, seed);
+        let samples = values(coils * area, seed + 1);
+        let zeros = vec![Complex32::default(); coils * area];
+        let ones = vec![1.0; area];
+        let trust: Vec<f32> = (0..area).map(|at| (at % 3) as f32 * 0.4).collect();
+        let model = Model { count, coils, rows, columns, maps: &maps, samples: &zeros, trust: &trust };
+        let (u, v) = (values(count * area, seed + 2), values(count * area, seed + 3));
+        let (left, right) = (inner(&model.step(&u), &v), inner(&u, &model.step(&v)));
+        let size = left.norm().max(1.0);
+        prop_assert!((left - right).norm() / size < 1e-4);
+        // <A u, k> = <u, Aᴴ k>, with A u built from maps and transforms alone.
+        let adjoint = Model { samples: &samples, trust: &ones, ..model }.step(&vec![Complex32::default(); count * area]);
+        let mut forward = Vec::new();
+        for coil in 0..coils {
+            let mut plane = vec![Complex32::default(); area];
+            for number in 0..count {
+                let map = &maps[(number * coils + coil) * area..][..area];
+                for ((to, map), value) in plane.iter_mut().zip(map).zip(&u[number * area..]) {
+                    *to += map * value;
+                }
+            }
+            Plane::forward(rows, columns).apply(&mut plane);
+            forward.extend(plane);
+        }
+        let (left, right) = (inner(&forward, &samples), inner(&u, &adjoint));
+        prop_assert!((left - right).norm() / left.norm().max(1.0) < 1e-4);
+    }
+}
+
+struct Case {
+    truth: ndarray::Array2<f32>,
+    mask: Vec<bool>,
+    sampling: Sampling,
+    filled: nwg::Filled,
+    maps: espirit::Maps,
+}
+
+fn case(noise: f32, until: usize) -> Case {
+    let full = scan(8, 120, 96, noise);
+    let (kspace, mask, sampling) = sample(&full, 4, 0, 24, until);
+    let filled = nwg::fill(&kspace, &mask, &sampling, &nwg::Options::default()).unwrap();
+    let region = kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..]);
+    let maps = espirit::maps(region, filled.noise_variance, (120, 96), &espirit::Options::default()).unwrap();
+    Case { truth: rss(&ifft2c(&scan(8, 120, 96, 0.0))), mask, sampling, filled, maps }
+}
+
+impl Case {
+    fn refined(&self, options: &Options) -> Array3<Complex32> {
+        let problem = Problem {
+            kspace: &self.filled.kspace,
+            mask: &self.mask,
+            range: (self.sampling.first, self.sampling.last),
+            noise_variance: self.filled.noise_variance,
+            error_variance: &self.filled.error_variance,
+            maps: &self.maps.maps,
+        };
+        coil_images(&self.maps.maps, &refine(&problem, options))
+    }
+}
+
+#[test]
+fn images_get_better_at_any_noise_level() {
+    for noise in [0.003, 0.03, 0.1] {
+        let case = case(noise, 120);
+        let before = psnr(&rss(&ifft2c(&case.filled.kspace)), &case.truth);
+        let after = psnr(&rss(&case.refined(&Options::default())), &case.truth);
+        assert!(after > before + 0.3, "noise {noise}: {before} to {after} dB");
+    }
+}
+
+#[test]
+fn seeds_differ_little_and_the_same_seed_gives_the_same_bits() {
+    let case = case(0.03, 120);
+    let image = |seed: u64| rss(&case.refined(&Options { seed, ..Options::default() }));
+    let first = image(0);
+    assert_eq!(first, image(0));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(first, pool.install(|| image(0)));
+    for seed in 1..3 {
+        let other = image(seed);
+        assert_ne!(first, other);
+        assert!((psnr(&other, &case.truth) - psnr(&first, &case.truth)).abs() < 0.2);
+    }
+}
+
+#[test]
+fn what_was_never_measured_stays_nearly_empty() {
+    let case = case(0.01, 90);
+    let found = crate::numerics::fft::fft2c(&case.refined(&Options::default()));
+    let line_energy = |line: usize| crate::numerics::testing::energy(&found, line);
+    let beyond: f32 = (case.sampling.last + 1..120).map(line_energy).sum();
+    let mirrored: f32 = (0..120 - case.sampling.last - 1).map(line_energy).sum();
+    assert!(beyond < 0.1 * mirrored, "{beyond} beyond, {mirrored} on the other side");
+}
+
+#[test]
+fn no_steps_give_the_combined_fill() {
+    let case = case(0.01, 120);
+    let none = case.refined(&Options { iterations: 0, ..Options::default() });
+    assert!(psnr(&rss(&none), &rss(&ifft2c(&case.filled.kspace))) > 40.0);
+}

@@ -1,0 +1,96 @@
+//! Second moments of the windows of a k-space region: what its noise level and its coil sensitivities are read from.
+
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, Mat, MatRef, Par, Side, c64};
+use ndarray::{Array3, ArrayView3, s};
+
+use crate::{Complex32, Error, Result};
+
+/// Lines and points of the window that the noise level is read from.
+const NOISE_WINDOW: (usize, usize) = (4, 4);
+/// Share of the eigenvalues taken to hold noise only: windows of smooth coil images lie in a subspace, and what the
+/// weakest tenth holds is noise.
+const NOISE_SHARE: f64 = 0.1;
+
+/// A complex sample in double precision.
+pub(super) fn wide(value: Complex32) -> c64 {
+    c64::new(value.re.into(), value.im.into())
+}
+
+/// `sum(x xᴴ)` over all windows x of `lines` by `points` by all coils, lower triangle, and the number of windows. The
+/// entries of a window are ordered coil, line, point.
+pub(super) fn gram(region: ArrayView3<'_, Complex32>, (lines, points): (usize, usize)) -> (Mat<c64>, usize) {
+    let (coils, rows, columns) = region.dim();
+    let size = coils * lines * points;
+    let mut gram = Mat::zeros(size, size);
+    if rows < lines || columns < points {
+        return (gram, 0);
+    }
+    let places = columns - points + 1;
+    let mut x = vec![c64::default(); size * places];
+    for first in 0..=rows - lines {
+        for (at, to) in x.chunks_exact_mut(places).enumerate() {
+            let (coil, line, point) = (at / (lines * points), at / points % lines, at % points);
+            let from = region.slice(s![coil, first + line, point..point + places]);
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(*from));
+        }
+        add_outer(&mut gram, &x, places);
+    }
+    (gram, places * (rows - lines + 1))
+}
+
+/// Adds `x xᴴ` of the row-major `[size, places]` matrix x to the lower triangle of `sum`.
+pub(super) fn add_outer(sum: &mut Mat<c64>, x: &[c64], places: usize) {
+    let x = MatRef::from_row_major_slice(x, sum.nrows(), places);
+    triangular::matmul(
+        sum.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Add,
+        x,
+        BlockStructure::Rectangular,
+        x.adjoint(),
+        BlockStructure::Rectangular,
+        c64::new(1.0, 0.0),
+        Par::Seq,
+    );
+}
+
+/// Frobenius norm of a Hermitian matrix given by its lower triangle.
+pub(super) fn frobenius_of_lower(matrix: MatRef<'_, c64>) -> f64 {
+    let mut sum = 0.0;
+    for column in 0..matrix.ncols() {
+        sum += matrix[(column, column)].norm_sqr();
+        sum += 2.0 * (column + 1..matrix.nrows()).map(|row| matrix[(row, column)].norm_sqr()).sum::<f64>();
+    }
+    sum.sqrt()
+}
+
+/// Complex noise variance of a sample of `calibration`, `[coil, line, point]`. The smallest eigenvalues of the moments
+/// of pure noise lie below its variance by a factor that the law of Marchenko and Pastur (1967) gives.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a region smaller than a window or without a finite spectrum.
+pub fn noise_variance(calibration: &Array3<Complex32>) -> Result<f64> {
+    let (gram, windows) = gram(calibration.view(), NOISE_WINDOW);
+    let refused = || {
+        let (coils, lines, points) = calibration.dim();
+        Error::unsupported(
+            format!("calibration region of {coils} coils, {lines} lines and {points} points"),
+            "the noise level cannot be read from it; at least 4 lines and 4 points of finite samples are needed",
+        )
+    };
+    if windows == 0 {
+        return Err(refused());
+    }
+    let values = gram.self_adjoint_eigenvalues(Side::Lower).map_err(|_| refused())?;
+    let variance = noise_floor(&values, windows as f64);
+    if variance.is_finite() { Ok(variance) } else { Err(refused()) }
+}
+
+/// Noise variance from the ascending eigenvalues of a sum of `count` outer products.
+pub(super) fn noise_floor(ascending: &[f64], count: f64) -> f64 {
+    let lowest = ((ascending.len() as f64 * NOISE_SHARE) as usize).max(1);
+    let mean = ascending.iter().take(lowest).sum::<f64>() / lowest as f64 / count;
+    let edge = 1.0 - (ascending.len() as f64 / count).min(0.8).sqrt();
+    (mean / (edge * edge)).max(0.0)
+}
