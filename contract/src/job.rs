@@ -12,10 +12,16 @@ use crate::{Record, ScanId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// Scan-specific neural networks (Akcakaya et al., MRM 81:439, 2019).
+    /// The best that was measured: `nwg` and `raki` combined by what the scan itself says of them, then refined.
     #[default]
+    Auto,
+    /// Scan-specific networks with a weighted loss, which learn from the fill of `nwg`.
     Raki,
-    /// Linear kernels with a ridge (Griswold et al., MRM 47:1202, 2002).
+    /// Scan-specific networks as published (Akcakaya et al., MRM 81:439, 2019).
+    RakiPaper,
+    /// Linear kernels whose calibration knows the noise, refitted to their own fill.
+    Nwg,
+    /// Linear kernels with one ridge (Griswold et al., MRM 47:1202, 2002).
     Grappa,
     /// No filling: the acquired lines only.
     ZeroFilled,
@@ -23,16 +29,62 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 3] = [Self::Raki, Self::Grappa, Self::ZeroFilled];
+    pub const ALL: [Self; 6] = [Self::Auto, Self::Raki, Self::RakiPaper, Self::Nwg, Self::Grappa, Self::ZeroFilled];
 
     /// The name used on command lines and in records.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Raki => "raki",
+            Self::RakiPaper => "raki-paper",
+            Self::Nwg => "nwg",
             Self::Grappa => "grappa",
             Self::ZeroFilled => "zero-filled",
         }
+    }
+
+    /// What follows the filling where nobody asks for something else: `auto` is refined, a method asked for by its name is
+    /// that method and nothing more.
+    #[must_use]
+    pub const fn refinement(self) -> Refine {
+        match self {
+            Self::Auto => Refine::Sparse,
+            _ => Refine::None,
+        }
+    }
+}
+
+/// What follows the filling of missing lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refine {
+    /// Nothing: root sum of squares of the coil images.
+    #[default]
+    None,
+    /// An image that is sparse in wavelets and agrees with the acquired samples through coil sensitivities.
+    Sparse,
+}
+
+impl Refine {
+    /// Every refinement.
+    pub const ALL: [Self; 2] = [Self::None, Self::Sparse];
+}
+
+impl fmt::Display for Refine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Sparse => "sparse",
+        })
+    }
+}
+
+impl FromStr for Refine {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        by_name("refinement", text, &Self::ALL)
     }
 }
 
@@ -117,6 +169,9 @@ pub struct JobSpec {
     pub results: String,
     /// How missing lines are filled.
     pub method: Method,
+    /// What follows; absent for what goes with the method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refine: Option<Refine>,
     /// Seed of everything random.
     pub seed: u64,
     /// Where to compute.
@@ -143,10 +198,16 @@ mod tests {
         for method in Method::ALL {
             assert_eq!(method.name().parse::<Method>().ok(), Some(method));
         }
+        for refine in Refine::ALL {
+            assert_eq!(refine.to_string().parse::<Refine>().ok(), Some(refine));
+        }
         for device in DevicePreference::ALL {
             assert_eq!(device.to_string().parse::<DevicePreference>().ok(), Some(device));
         }
         let message = "magic".parse::<Method>().map_err(|e| e.to_string());
-        assert_eq!(message, Err("unknown method \"magic\": expected one of raki, grappa, zero-filled".to_owned()));
+        assert_eq!(
+            message,
+            Err("unknown method \"magic\": expected one of auto, raki, raki-paper, nwg, grappa, zero-filled".to_owned())
+        );
     }
 }

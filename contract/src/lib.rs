@@ -28,7 +28,7 @@ pub mod scan;
 pub mod status;
 
 pub use exit::{Disposition, ExitCode};
-pub use job::{DevicePreference, JobSpec, Method};
+pub use job::{DevicePreference, JobSpec, Method, Refine};
 pub use keys::{Naming, ScanKeys};
 pub use manifest::Manifest;
 pub use prepared::PreparedMeta;

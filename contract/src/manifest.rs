@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Method, Record, ScanId};
+use crate::{Method, Record, Refine, ScanId};
 
 /// Written last beside the results, with a condition, so that it exists once and only for complete results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct Manifest {
     pub tool: Tool,
     /// How missing lines were filled.
     pub method: Method,
+    /// What followed.
+    #[serde(default)]
+    pub refine: Refine,
     /// Every parameter of the method, by name.
     pub parameters: BTreeMap<String, serde_json::Value>,
     /// Seed of everything random.

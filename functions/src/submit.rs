@@ -119,6 +119,7 @@ fn spec(config: &Submit, keys: &ScanKeys, prepared: &Location, info: &ObjectInfo
         prepared: prepared.to_string(),
         results: config.results.join(&keys.results).to_string(),
         method: method.unwrap_or(config.method),
+        refine: None,
         seed: config.seed,
         device: DevicePreference::Auto,
         source: Source {

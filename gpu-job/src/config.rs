@@ -16,6 +16,8 @@ pub struct Config {
     pub prepared_mount: Option<PathBuf>,
     /// `AWS_BATCH_JOB_ATTEMPT`: which try this is, from 1.
     pub attempt: u32,
+    /// `AWS_BATCH_JOB_ID`: whether this is a Batch job, which may run on a Spot instance.
+    pub on_batch: bool,
 }
 
 impl Config {
@@ -36,7 +38,12 @@ impl Config {
             })?,
         };
         let prepared_mount = text("RAKI_PREPARED_MOUNT").map(PathBuf::from);
-        Ok(Self { image_digest: text("RAKI_IMAGE_DIGEST"), prepared_mount, attempt })
+        Ok(Self {
+            image_digest: text("RAKI_IMAGE_DIGEST"),
+            prepared_mount,
+            attempt,
+            on_batch: text("AWS_BATCH_JOB_ID").is_some(),
+        })
     }
 }
 

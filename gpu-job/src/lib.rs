@@ -15,6 +15,7 @@
 pub mod cli;
 pub mod config;
 pub mod device;
+pub mod engine;
 pub mod error;
 pub mod progress;
 pub mod raki;

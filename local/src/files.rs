@@ -8,8 +8,8 @@ use std::path::Path;
 
 use contract::prepared::Sampling;
 use contract::scan::hex;
-use contract::{DevicePreference, Manifest, Method, PreparedMeta};
-use gpu_job::raki::{Domain, layout::Layout};
+use contract::{DevicePreference, Manifest, Method, PreparedMeta, Refine};
+use gpu_job::engine::Recipe;
 use kspace::archive::{self, Content};
 use kspace::format::{Flags, RawScan};
 use kspace::phantom::Phantom;
@@ -185,17 +185,7 @@ pub fn inspect(path: &Path, temp_dir: &Path) -> Result<Inspection> {
 
 /// Why the default method cannot fill an entry.
 fn obstacle(sampling: Sampling, coils: usize, kx: usize) -> Option<String> {
-    let acceleration = sampling.acceleration;
-    if acceleration == 1 {
-        return None;
-    }
-    if sampling.acs_lines == 0 {
-        return Some(format!(
-            "it is sampled at every {acceleration}th line and has no calibration lines: acquire some, or choose the method zero-filled"
-        ));
-    }
-    let domain = Domain { lines: sampling.acs_lines, width: kx, step: acceleration };
-    domain.check(Layout { coils, acceleration }).err()
+    Recipe::new(Method::default(), Method::default().refinement(), 0).check(&sampling, coils, kx).err()
 }
 
 fn contents(meta: &PreparedMeta, coils: usize, matrix: [usize; 2]) -> Contents {
@@ -265,6 +255,8 @@ fn persist(file: tempfile::NamedTempFile, out: &Path) -> Result<()> {
 pub struct Settings {
     /// How missing lines are filled.
     pub method: Method,
+    /// What follows; `None` for what goes with the method.
+    pub refine: Option<Refine>,
     /// Seed of everything random.
     pub seed: u64,
     /// Where to compute.
@@ -288,8 +280,8 @@ pub fn reconstruct(
     };
     std::fs::create_dir_all(out).map_err(Error::io("making the output folder"))?;
     let mut request = gpu_job::Request::new(&text(prepared)?, &text(out)?).map_err(failed)?;
-    request.method = settings.method;
-    request.parameters.seed = settings.seed;
+    let refine = settings.refine.unwrap_or(settings.method.refinement());
+    request.recipe = Recipe::new(settings.method, refine, settings.seed);
     request.device = settings.device;
     gpu_job::reconstruct(&request, progress).map_err(failed)
 }

@@ -98,7 +98,12 @@ async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
     std::fs::write(dir.path().join("scan.h5"), &bytes)?;
     let [h5, prepared, out] = ["scan.h5", "scan.safetensors", "local"].map(|name| dir.path().join(name));
     local::files::prepare(&h5, &prepared, dir.path(), &mut |_, _| {})?;
-    let settings = local::files::Settings { method: Method::Raki, seed: 0, device: contract::DevicePreference::Auto };
+    let settings = local::files::Settings {
+        method: Method::Auto,
+        refine: None,
+        seed: 0,
+        device: contract::DevicePreference::Auto,
+    };
     let alone =
         tokio::task::spawn_blocking(move || local::files::reconstruct(&prepared, &out, settings, &gpu_job::Silent))
             .await??;

@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(method(&ObjectInfo::default()), Ok(None));
         assert_eq!(method(&asking("grappa")), Ok(Some(Method::Grappa)));
         let refused = method(&asking("magic")).expect_err("no such method");
-        assert!(refused.contains("raki, grappa, zero-filled"), "{refused}");
+        assert!(refused.contains("auto, raki, raki-paper, nwg, grappa, zero-filled"), "{refused}");
     }
 
     proptest! {

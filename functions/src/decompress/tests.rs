@@ -246,7 +246,7 @@ async fn an_upload_chooses_its_method_and_an_unknown_one_is_refused() {
 
     let world = asking("magic");
     assert_eq!(run(&world, "s3-put.json").await, 0);
-    assert!(quarantined(&world, KEY).contains("raki, grappa, zero-filled"));
+    assert!(quarantined(&world, KEY).contains("auto, raki, raki-paper, nwg, grappa, zero-filled"));
     assert_eq!(world.object(PREPARED), None);
 }
 

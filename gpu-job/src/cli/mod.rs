@@ -12,6 +12,7 @@
 mod output;
 mod reconstruct;
 mod run;
+mod spot;
 mod terminal;
 pub mod train;
 
@@ -28,8 +29,9 @@ use tracing_subscriber::EnvFilter;
 use crate::config::Config;
 use crate::error::JobError;
 
-/// After a request to stop, the work ends by itself within milliseconds, unless a service keeps it waiting.
-const GRACE: Duration = Duration::from_secs(5);
+/// After a request to stop, the work ends within milliseconds and saves what is finished, unless a service keeps it waiting.
+/// Batch kills 30 seconds after it asks.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Trains RAKI on the calibration lines of a scan and reconstructs it.
 ///
@@ -69,8 +71,12 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Err(error) = stop_on_signals(Arc::clone(&stop)) {
         tracing::warn!(%error, "signals are not heard");
     }
+    let hearing = Arc::clone(&stop);
     let carried_out = std::panic::catch_unwind(|| {
         let config = Config::from_env()?;
+        if config.on_batch {
+            spot::listen(hearing);
+        }
         match arguments.command {
             Command::Reconstruct(arguments) => arguments.run(config, stop),
             Command::Run(arguments) => arguments.run(config, stop),

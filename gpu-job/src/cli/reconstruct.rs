@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use contract::{DevicePreference, Method};
+use contract::{DevicePreference, Method, Refine};
 
 use super::output;
 use super::terminal::Reporter;
 use crate::config::Config;
+use crate::engine::Recipe;
 use crate::error::JobError;
 use crate::reconstruct::{Request, reconstruct};
 
 /// Reconstructs a prepared file.
 ///
-/// Writes image.nii.gz, preview.png, metrics.json and, last, manifest.json. A result of the same scan, method and seed
-/// that is there already is left as it is.
+/// Writes image.nii.gz, preview.png, metrics.json and, last, manifest.json. A result of the same scan, method,
+/// refinement and seed that is there already is left as it is.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The prepared file: a path or an s3:// URL.
@@ -23,9 +24,12 @@ pub(super) struct Arguments {
     /// Where the results go: a folder or an s3:// prefix.
     #[arg(long, value_name = "DIR")]
     out: String,
-    /// How missing lines are filled: raki, grappa or zero-filled.
+    /// How missing lines are filled: auto, raki, raki-paper, nwg, grappa or zero-filled.
     #[arg(long, default_value_t)]
     method: Method,
+    /// What follows the filling: sparse or none [default: sparse for auto, none for a method asked for by its name].
+    #[arg(long)]
+    refine: Option<Refine>,
     /// Seed of initial weights and training windows. The same seed on the same device gives the same bits.
     #[arg(long, default_value_t)]
     seed: u64,
@@ -40,8 +44,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, config: Config, stop: Arc<AtomicBool>) -> Result<(), JobError> {
         let mut request = Request::new(&self.prepared, &self.out)?;
-        request.method = self.method;
-        request.parameters.seed = self.seed;
+        request.recipe = Recipe::new(self.method, self.refine.unwrap_or(self.method.refinement()), self.seed);
         request.device = self.device;
         request.image_digest = config.image_digest;
         let manifest = reconstruct(&request, &Reporter::new(stop))?;

@@ -12,13 +12,14 @@ use store::{Condition, Location, Store};
 use super::output;
 use super::terminal::Reporter;
 use crate::config::Config;
+use crate::engine::Recipe;
 use crate::error::JobError;
-use crate::raki::Parameters;
 use crate::reconstruct::{Request, reconstruct};
 
 /// Ending of a spec, and what takes its place in the record of a failure (see `store::state::job_failure_key`).
 const SPEC_ENDING: &str = ".json";
 const FAILURE_ENDING: &str = ".error.json";
+const CHECKPOINT_ENDING: &str = ".checkpoint.safetensors";
 
 /// Reconstructs what a job spec asks for.
 #[derive(Debug, Args)]
@@ -47,7 +48,8 @@ impl Arguments {
             .block_on(async { if at.is_s3() { Store::new(&store::aws_config().await) } else { Store::folders() } });
         let spec = JobSpec::from_json(&runtime.block_on(store.get(&at))?)?;
         tracing::info!(scan = %spec.scan, method = %spec.method, attempt = config.attempt, "reconstructing");
-        let done = carry_out(&spec, config, stop);
+        let checkpoint = Location::parse(&format!("{stem}{CHECKPOINT_ENDING}"))?;
+        let done = carry_out(&spec, checkpoint, config, stop);
         match &done {
             Ok(manifest) => output::manifest(manifest, None, self.json)?,
             Err(error) if error.exit().disposition() != Disposition::Retry => {
@@ -65,14 +67,19 @@ impl Arguments {
     }
 }
 
-fn carry_out(spec: &JobSpec, config: Config, stop: Arc<AtomicBool>) -> Result<contract::Manifest, JobError> {
+fn carry_out(
+    spec: &JobSpec,
+    checkpoint: Location,
+    config: Config,
+    stop: Arc<AtomicBool>,
+) -> Result<contract::Manifest, JobError> {
     let request = Request {
-        method: spec.method,
-        parameters: Parameters { seed: spec.seed, ..Parameters::default() },
+        recipe: Recipe::new(spec.method, spec.refine.unwrap_or(spec.method.refinement()), spec.seed),
         device: spec.device,
         scan: Some(spec.scan.clone()),
         source: Some(spec.source.clone()),
         image_digest: config.image_digest,
+        checkpoint: Some(checkpoint),
         ..Request::new(&mounted(&spec.prepared, config.prepared_mount.as_deref()), &spec.results)?
     };
     reconstruct(&request, &Reporter::new(stop))

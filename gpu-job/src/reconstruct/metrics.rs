@@ -8,7 +8,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::Request;
-use super::compute::Computed;
+use crate::engine::Numbers;
 
 /// `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Metrics {
     /// How missing lines were filled.
     pub method: Method,
     /// Over all entries, by name: `calibration_residual` and `filled_energy` as in [`EntryMetrics`], of the sums of all
-    /// entries; `acquired_fraction`, the acquired part of the lines between the first and the last acquired one.
+    /// entries; `noise_level`, `networks` and `round_trip`, means over the entries that have them; `acquired_fraction`, the acquired part of the lines between the first and the last acquired one.
     pub summary: BTreeMap<String, f64>,
     /// One for each entry of the prepared file, in its order.
     pub entries: Vec<EntryMetrics>,
@@ -54,6 +54,23 @@ pub struct EntryMetrics {
     /// maximum of 0.015. Absent without training.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub loss: Option<f64>,
+    /// Deviation of the noise of a k-space sample (complex), in the unit of the prepared file: of the noise scan, or found in
+    /// the calibration lines. Absent where no method asked for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub noise_level: Option<f64>,
+    /// Part of the networks in the fill of the method `auto`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub networks: Option<f64>,
+    /// Relative error, in the 2-norm, of the acquired lines outside the calibration block as the filled lines next to them
+    /// predict them. Of the method `auto`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub round_trip: Option<f64>,
+    /// Sensitivity maps of the refinement: 2 where the field of view is wrapped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub maps: Option<usize>,
+    /// Whether the networks did not converge and `nwg` filled instead.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub diverged: bool,
     /// Energy of the filled lines over that of all lines.
     pub filled_energy: f64,
 }
@@ -69,7 +86,7 @@ impl Metrics {
         request: &Request,
         meta: &PreparedMeta,
         mask: &Array2<u8>,
-        computed: &[Computed],
+        computed: &[Numbers],
     ) -> Self {
         let entries: Vec<EntryMetrics> = meta
             .entries
@@ -84,6 +101,11 @@ impl Metrics {
                     missing_lines: (entry.sampling.last + 1 - entry.sampling.first).saturating_sub(acquired_lines),
                     calibration_residual: computed.calibration.map(|(error, power)| ratio(error, power).sqrt()),
                     loss: computed.loss,
+                    noise_level: computed.noise_variance.map(f64::sqrt),
+                    networks: computed.networks,
+                    round_trip: computed.round_trip.map(|[_, _, mix]| mix),
+                    maps: computed.maps.map(|(count, _)| count),
+                    diverged: computed.diverged,
                     filled_energy: ratio(computed.filled_energy, computed.acquired_energy + computed.filled_energy),
                 }
             })
@@ -94,12 +116,21 @@ impl Metrics {
             let (error, power) = calibrations.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
             summary.insert("calibration_residual".to_owned(), ratio(error, power).sqrt());
         }
+        let mut mean = |name: &str, of: fn(&EntryMetrics) -> Option<f64>| {
+            let values: Vec<f64> = entries.iter().filter_map(of).collect();
+            if !values.is_empty() {
+                summary.insert(name.to_owned(), values.iter().sum::<f64>() / values.len() as f64);
+            }
+        };
+        mean("noise_level", |entry| entry.noise_level);
+        mean("networks", |entry| entry.networks);
+        mean("round_trip", |entry| entry.round_trip);
         let (filled, acquired) =
             computed.iter().fold((0.0, 0.0), |sum, entry| (sum.0 + entry.filled_energy, sum.1 + entry.acquired_energy));
         summary.insert("filled_energy".to_owned(), ratio(filled, filled + acquired));
         let lines = entries.iter().fold((0, 0), |sum, e| (sum.0 + e.acquired_lines, sum.1 + e.missing_lines));
         summary.insert("acquired_fraction".to_owned(), ratio(lines.0 as f64, (lines.0 + lines.1) as f64));
-        Self { schema: Self::SCHEMA, scan: scan.clone(), method: request.method, summary, entries }
+        Self { schema: Self::SCHEMA, scan: scan.clone(), method: request.recipe.method, summary, entries }
     }
 
     /// Losses of the entries that were trained, in their order.

@@ -5,11 +5,13 @@
 //! | [`mod@self`] | the request, and the order of things |
 //! | [`source`] | opens the prepared file, reads ahead |
 //! | [`plan`] | what is done with each entry, and what was decided |
-//! | [`compute`] | fills, transforms and combines a group of entries |
+//! | [`checkpoint`] | what an interrupted job leaves to the next one |
+//! | [`compute`] | reconstructs the entries, a group at a time |
 //! | [`volume`] | crops images and stacks them |
 //! | [`metrics`] | numbers that need no reference |
 //! | [`outputs`] | files of the result, the manifest last |
 
+mod checkpoint;
 mod compute;
 pub mod metrics;
 mod outputs;
@@ -28,10 +30,11 @@ use store::{Location, Store};
 
 use crate::config;
 use crate::device;
+use crate::engine::Recipe;
 use crate::error::JobError;
 use crate::progress::Progress;
-use crate::raki::Parameters;
 
+use checkpoint::{Checkpoint, Finished, Identity};
 pub use metrics::Metrics;
 
 /// What is to be reconstructed, and how.
@@ -41,10 +44,8 @@ pub struct Request {
     pub prepared: Location,
     /// Folder or prefix of the results.
     pub out: Location,
-    /// How missing lines are filled.
-    pub method: Method,
-    /// Training, and the seed of everything random.
-    pub parameters: Parameters,
+    /// How, and the seed of everything random.
+    pub recipe: Recipe,
     /// Where to compute.
     pub device: DevicePreference,
     /// The scan that the prepared file must be of; `None` takes what it says.
@@ -53,6 +54,8 @@ pub struct Request {
     pub source: Option<Source>,
     /// Digest of the container image, for the manifest.
     pub image_digest: Option<String>,
+    /// Where an interrupted job leaves what it has finished; `None` to begin anew every time.
+    pub checkpoint: Option<Location>,
 }
 
 impl Request {
@@ -64,18 +67,18 @@ impl Request {
         Ok(Self {
             prepared: Location::parse(prepared)?,
             out: Location::parse(out)?,
-            method: Method::default(),
-            parameters: Parameters::default(),
+            recipe: Recipe::new(Method::default(), Method::default().refinement(), 0),
             device: DevicePreference::default(),
             scan: None,
             source: None,
             image_digest: None,
+            checkpoint: None,
         })
     }
 }
 
 /// Reconstructs a prepared file and writes the results below [`Request::out`], the manifest last. A manifest of the
-/// same scan, method and seed that is there already is returned at once.
+/// same scan, method, refinement and seed that is there already is returned at once.
 ///
 /// Blocks until done; never call it from asynchronous code without `spawn_blocking`.
 ///
@@ -115,27 +118,38 @@ impl Job<'_> {
         let found = self.runtime.block_on(self.store.get_object(&manifest_at))?;
         if let Some(found) = &found
             && let Ok(manifest) = Manifest::from_json(&found.bytes)
-            && (&manifest.scan, manifest.method, manifest.seed) == (&scan, request.method, request.parameters.seed)
+            && same(&manifest, &scan, &request.recipe)
         {
             tracing::info!(%scan, "the result exists already");
             return Ok(manifest);
         }
         let opened = started.elapsed().as_secs_f64();
 
-        let chosen = match request.method {
-            Method::Raki => Some(device::choose(request.device)?),
-            Method::Grappa | Method::ZeroFilled => None,
-        };
-        let plan = plan::Plan::new(&reader, request, chosen.as_ref())?;
+        let chosen = if request.recipe.trains() { Some(device::choose(request.device)?) } else { None };
+        let mut plan = plan::Plan::new(&reader, request, chosen.as_ref())?;
         let grid = Grid::of(&reader.meta.header);
-        let computed = compute::all(&reader, &plan, &grid, chosen.as_ref(), self.progress)?;
+        let device = chosen.as_ref().map_or_else(|| "cpu".to_owned(), |chosen| chosen.name.clone());
+        let tool = config::tool(request.image_digest.clone());
+        let identity = Identity {
+            schema: Identity::SCHEMA,
+            scan: scan.to_string(),
+            source_sha256: reader.meta.source_sha256.clone(),
+            recipe: format!("{:?}", request.recipe),
+            device: device.clone(),
+            program: format!("{tool:?}"),
+            group: 0,
+        };
+        let checkpoint = Checkpoint { runtime: self.runtime, store: self.store, at: request.checkpoint.as_ref() };
+        let computed = compute::all(&reader, &plan, &grid, chosen.as_ref(), self.progress, (&checkpoint, identity))?;
+        let Finished { images, numbers } = computed.finished;
         if self.progress.cancelled() {
             return Err(JobError::Interrupted);
         }
 
         let started = Instant::now();
-        let metrics = Metrics::new(&scan, request, &reader.meta, &reader.mask, &computed.entries);
-        let stack = volume::Stack::new(&reader.meta, &grid, &reader.geometry, computed.images)?;
+        plan.conclude(&numbers);
+        let metrics = Metrics::new(&scan, request, &reader.meta, &reader.mask, &numbers);
+        let stack = volume::Stack::new(&reader.meta, &grid, &reader.geometry, images)?;
         let mut warnings = reader.meta.warnings.clone();
         warnings.extend(plan.warnings.iter().cloned());
         warnings.extend(stack.warnings.iter().cloned());
@@ -151,11 +165,12 @@ impl Job<'_> {
             scan,
             created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             source: Source { sha256: reader.meta.source_sha256.clone(), ..source },
-            tool: config::tool(request.image_digest.clone()),
-            method: request.method,
+            tool,
+            method: request.recipe.method,
+            refine: request.recipe.refine,
             parameters: plan.parameters,
-            seed: request.parameters.seed,
-            device: chosen.as_ref().map_or_else(|| "cpu".to_owned(), |chosen| chosen.name.clone()),
+            seed: request.recipe.training.seed,
+            device,
             decisions: plan.decisions,
             warnings,
             losses: metrics.losses(),
@@ -164,6 +179,7 @@ impl Job<'_> {
             outputs: written,
         };
         outputs.manifest(&manifest_at, &manifest, found.as_ref().map(|object| &object.info))?;
+        checkpoint.remove();
         Ok(manifest)
     }
 
@@ -181,6 +197,12 @@ impl Job<'_> {
             (None, None) => Ok(ScanId::of_object("", "", &reader.meta.source_sha256)),
         }
     }
+}
+
+/// Whether a manifest is of this scan and this recipe.
+fn same(manifest: &Manifest, scan: &ScanId, recipe: &Recipe) -> bool {
+    (&manifest.scan, manifest.method, manifest.refine, manifest.seed)
+        == (scan, recipe.method, recipe.refine, recipe.training.seed)
 }
 
 /// Names and JSON values.

@@ -57,7 +57,8 @@ impl Outputs<'_> {
         if let PutOutcome::Conflict = written {
             let found = self.runtime.block_on(self.store.get_object(at))?;
             let same = found.and_then(|found| Manifest::from_json(&found.bytes).ok()).is_some_and(|found| {
-                (&found.scan, found.method, found.seed) == (&manifest.scan, manifest.method, manifest.seed)
+                (&found.scan, found.method, found.refine, found.seed)
+                    == (&manifest.scan, manifest.method, manifest.refine, manifest.seed)
             });
             if !same {
                 return Err(JobError::Transient("another job wrote results to the same place meanwhile".to_owned()));

@@ -1,37 +1,20 @@
 //! What is done with each entry, and what was decided.
 
-use contract::Method;
 use contract::manifest::Decision;
-use contract::prepared::Sampling;
+use contract::{Method, PreparedMeta, Refine};
 use kspace::numerics::grappa;
 use kspace::prepared::Reader;
 
 use super::{Request, Values};
 use crate::device::Chosen;
+use crate::engine::{Numbers, Recipe};
 use crate::error::JobError;
-use crate::raki::layout::{HIDDEN_1, HIDDEN_2, Layout};
-use crate::raki::{Domain, Parameters};
-
-/// Below this many calibration lines, networks were measured to do worse than linear kernels.
-const FEW_CALIBRATION_LINES: usize = 24;
-
-/// How the missing lines of an entry are filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fill {
-    /// Nothing is missing, or nothing is to be filled.
-    Nothing,
-    /// Linear kernels.
-    Grappa,
-    /// Networks.
-    Raki,
-}
 
 /// The plan of a job.
 pub(super) struct Plan {
-    /// One for each entry.
-    pub(super) fills: Vec<Fill>,
-    pub(super) training: Parameters,
-    pub(super) grappa: grappa::Options,
+    pub(super) recipe: Recipe,
+    /// Complex noise variance of a sample where the preparation knows it.
+    pub(super) noise_variance: Option<f64>,
     /// Every parameter of the method, for the manifest.
     pub(super) parameters: Values,
     pub(super) decisions: Vec<Decision>,
@@ -44,111 +27,129 @@ impl Plan {
     /// # Errors
     /// [`JobError::BadData`] when an entry cannot be filled with the method, [`JobError::Usage`] for bad parameters.
     pub(super) fn new<R>(reader: &Reader<R>, request: &Request, chosen: Option<&Chosen>) -> Result<Self, JobError> {
+        let recipe = request.recipe;
+        recipe.training.check()?;
+        let (coils, points) = (reader.shape.coils, reader.shape.kx);
+        for (index, entry) in reader.meta.entries.iter().enumerate() {
+            recipe
+                .check(&entry.sampling, coils, points)
+                .map_err(|reason| JobError::BadData(format!("entry {index}: {reason}")))?;
+        }
         let mut plan = Self {
-            fills: Vec::with_capacity(reader.meta.entries.len()),
-            training: request.parameters,
-            grappa: grappa::Options::default(),
+            recipe,
+            noise_variance: noise_variance(&reader.meta),
             parameters: Values::new(),
             decisions: chosen.map(|chosen| chosen.decision.clone()).into_iter().collect(),
             warnings: Vec::new(),
         };
-        request.parameters.check()?;
-        for (index, entry) in reader.meta.entries.iter().enumerate() {
-            let domain =
-                Domain { lines: entry.sampling.acs_lines, width: reader.shape.kx, step: entry.sampling.acceleration };
-            plan.fills.push(fill_of(index, request.method, entry.sampling, domain, reader.shape.coils)?);
-        }
-        plan.describe(reader, request.method);
+        plan.describe(&reader.meta);
         Ok(plan)
     }
 
-    fn describe<R>(&mut self, reader: &Reader<R>, method: Method) {
-        let entries = self.fills.len();
-        let complete = reader.meta.entries.iter().filter(|entry| entry.sampling.acceleration == 1).count();
-        if complete > 0 && method != Method::ZeroFilled {
-            self.decisions.push(Decision {
-                what: "filling of missing lines".to_owned(),
-                choice: format!("none for {complete} of {entries} entries"),
-                reason: "they are fully sampled".to_owned(),
-            });
+    fn describe(&mut self, meta: &PreparedMeta) {
+        let recipe = self.recipe;
+        let entries = meta.entries.len();
+        let complete = meta.entries.iter().filter(|entry| entry.sampling.acceleration == 1).count();
+        if complete > 0 && recipe.method != Method::ZeroFilled {
+            self.decide(
+                "filling of missing lines",
+                format!("none for {complete} of {entries} entries"),
+                "they are fully sampled",
+            );
         }
-        let fewest = reader.meta.entries.iter().zip(&self.fills).filter(|(_, fill)| **fill == Fill::Raki);
-        if let Some(fewest) = fewest.map(|(entry, _)| entry.sampling.acs_lines).min()
-            && fewest < FEW_CALIBRATION_LINES
-        {
-            self.warnings.push(format!(
-                "only {fewest} calibration lines: with fewer than {FEW_CALIBRATION_LINES}, the method grappa is often better than raki"
-            ));
+        if complete == entries {
+            return;
         }
-        if self.fills.contains(&Fill::Raki) {
-            let training = self.training;
+        if recipe.trains() {
+            let training = recipe.training;
             self.set("iterations", training.iterations);
             self.set("learning_rate", training.learning_rate);
-            self.set("window_divisor", training.window_divisor);
-            self.set("hidden_features", [HIDDEN_1, HIDDEN_2]);
+            self.set("window", training.window);
+            self.set("kernel_1", training.kernel_1);
+            self.set("hidden_features", training.hidden.to_vec());
+            self.set("ensemble", training.ensemble);
         }
-        if self.fills.contains(&Fill::Grappa) {
-            let options = self.grappa;
-            self.set("source_lines", options.source_lines);
-            self.set("taps", options.taps);
-            match options.ridge {
-                grappa::Ridge::Relative(factor) => self.set("ridge", factor),
-                grappa::Ridge::Noise => self.set("ridge", "noise"),
+        match recipe.method {
+            Method::Grappa => {
+                let options = recipe.grappa;
+                self.set("source_lines", options.source_lines);
+                self.set("taps", options.taps);
+                match options.ridge {
+                    grappa::Ridge::Relative(factor) => self.set("ridge", factor),
+                    grappa::Ridge::Noise => self.set("ridge", "noise"),
+                }
             }
+            Method::Auto | Method::Raki | Method::Nwg => self.set("refits", recipe.nwg.refits),
+            Method::RakiPaper | Method::ZeroFilled => {}
+        }
+        if recipe.refine == Refine::Sparse {
+            self.set("sparse_iterations", recipe.sparse.iterations);
+            self.set("sparse_threshold", f64::from(recipe.sparse.threshold));
+            self.set("sparse_trust", f64::from(recipe.sparse.trust));
+            self.set("maps_window", recipe.maps.window);
+        }
+        if self.noise_variance.is_some() {
+            self.decide("noise level", "of the noise scan".to_owned(), "it was acquired with known dwell times");
         }
     }
 
-    fn set(&mut self, name: &str, value: impl Into<ParameterValue>) {
-        self.parameters.insert(name.to_owned(), value.into().0);
-    }
-}
-
-/// A JSON value of one of the kinds that parameters have.
-struct ParameterValue(serde_json::Value);
-
-impl From<usize> for ParameterValue {
-    fn from(value: usize) -> Self {
-        Self(value.into())
-    }
-}
-
-impl From<f64> for ParameterValue {
-    fn from(value: f64) -> Self {
-        Self(value.into())
-    }
-}
-
-impl From<&str> for ParameterValue {
-    fn from(value: &str) -> Self {
-        Self(value.into())
-    }
-}
-
-impl<const N: usize> From<[usize; N]> for ParameterValue {
-    fn from(value: [usize; N]) -> Self {
-        Self(value.to_vec().into())
-    }
-}
-
-fn fill_of(index: usize, method: Method, sampling: Sampling, domain: Domain, coils: usize) -> Result<Fill, JobError> {
-    if sampling.acceleration == 1 || method == Method::ZeroFilled {
-        return Ok(Fill::Nothing);
-    }
-    let acceleration = sampling.acceleration;
-    if sampling.acs_lines == 0 {
-        return Err(JobError::BadData(format!(
-            "entry {index} is sampled at every {acceleration}th line and has no calibration lines: acquire some, or choose \
-             the method zero-filled"
-        )));
-    }
-    match method {
-        Method::Raki => {
-            let layout = Layout { coils, acceleration };
-            domain.check(layout).map_err(|reason| JobError::BadData(format!("entry {index}: {reason}")))?;
-            Ok(Fill::Raki)
+    /// What the numbers of the entries say about choices and doubts.
+    pub(super) fn conclude(&mut self, numbers: &[Numbers]) {
+        let shares: Vec<f64> = numbers.iter().filter_map(|numbers| numbers.networks).collect();
+        let trips: Vec<[f64; 3]> = numbers.iter().filter_map(|numbers| numbers.round_trip).collect();
+        if !shares.is_empty() && !trips.is_empty() {
+            let mean = |at: usize| trips.iter().map(|trip| trip[at]).sum::<f64>() / trips.len() as f64;
+            let share = shares.iter().sum::<f64>() / shares.len() as f64;
+            self.decide(
+                "part of the networks in the fill",
+                format!("{share:.2}"),
+                &format!(
+                    "acquired outer lines are predicted with a relative error of {:.4} from nwg, {:.4} from the networks and {:.4} from this mix",
+                    mean(0), mean(1), mean(2)
+                ),
+            );
         }
-        // Its own needs are checked where the kernel is fitted.
-        Method::Grappa => Ok(Fill::Grappa),
-        Method::ZeroFilled => Ok(Fill::Nothing),
+        let maps: Vec<(usize, f64)> = numbers.iter().filter_map(|numbers| numbers.maps).collect();
+        if !maps.is_empty() {
+            let two = maps.iter().filter(|(count, _)| *count == 2).count();
+            let wrapped = maps.iter().map(|(_, wrapped)| wrapped).sum::<f64>() / maps.len() as f64;
+            self.decide(
+                "sensitivity maps",
+                format!("two for {two} of {} entries", maps.len()),
+                &format!("{:.1} % of the pixels show two places of the object", 100.0 * wrapped),
+            );
+        }
+        let count = |of: fn(&Numbers) -> bool| numbers.iter().filter(|numbers| of(numbers)).count();
+        let (diverged, unrefined) = (count(|numbers| numbers.diverged), count(|numbers| numbers.unrefined));
+        if diverged > 0 {
+            self.warnings.push(format!(
+                "the networks of {diverged} of {} entries did not converge: nwg filled these",
+                numbers.len()
+            ));
+        }
+        if unrefined > 0 {
+            self.warnings.push(format!(
+                "no coil sensitivities were found for {unrefined} of {} entries, as in slices of air: these are not refined",
+                numbers.len()
+            ));
+        }
     }
+
+    fn decide(&mut self, what: &str, choice: String, reason: &str) {
+        self.decisions.push(Decision { what: what.to_owned(), choice, reason: reason.to_owned() });
+    }
+
+    fn set(&mut self, name: &str, value: impl Into<serde_json::Value>) {
+        self.parameters.insert(name.to_owned(), value.into());
+    }
+}
+
+/// Prewhitening gives the real and the imaginary part of noise a variance of 1 each, when both dwell times are known. Averaging
+/// lowers it by a number that no record tells; such data are left to the calibration lines.
+fn noise_variance(meta: &PreparedMeta) -> Option<f64> {
+    let step = meta.steps.iter().find(|step| step.name == "prewhiten")?;
+    let known =
+        |name: &str| step.parameters.get(name).and_then(serde_json::Value::as_f64).is_some_and(|value| value > 0.0);
+    let averaged = meta.steps.iter().any(|step| step.name == "average");
+    (known("dwell_noise_us") && known("dwell_us") && !averaged).then_some(2.0)
 }

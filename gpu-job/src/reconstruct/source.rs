@@ -36,9 +36,10 @@ pub(super) fn open(runtime: &Handle, store: &Store, at: &Location) -> Result<Rea
     Ok(Reader::open(Prepared(source))?)
 }
 
-/// Entries in their order; at most `ahead` wait in memory. `work` gets them and returns its result, next to the seconds spent reading.
+/// Entries from `first` on in their order; at most `ahead` wait in memory. `work` gets them and returns its result, next to the seconds spent reading.
 pub(super) fn read_ahead<R: ReadAt, T>(
     reader: &Reader<R>,
+    first: usize,
     ahead: usize,
     work: impl FnOnce(&Receiver<Result<Array3<Complex32>, kspace::Error>>) -> Result<T, JobError>,
 ) -> Result<(T, f64), JobError> {
@@ -46,7 +47,7 @@ pub(super) fn read_ahead<R: ReadAt, T>(
         let (sender, receiver) = sync_channel(ahead);
         let reading = scope.spawn(move || {
             let mut seconds = 0.0;
-            for index in 0..reader.shape.entries {
+            for index in first..reader.shape.entries {
                 let started = Instant::now();
                 let entry = reader.entry(index);
                 seconds += started.elapsed().as_secs_f64();

@@ -5,20 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use contract::manifest::Source;
 use contract::scan::hex;
-use contract::{ExitCode, Manifest, Method, Record};
+use contract::{ExitCode, Manifest, Method, Record, Refine};
 use gpu_job::raki::Parameters;
 use gpu_job::reconstruct::Metrics;
-use gpu_job::{JobError, Progress, Request, Silent, reconstruct};
+use gpu_job::{JobError, Progress, Request, Silent, engine, reconstruct};
 use sha2::{Digest, Sha256};
 
 use crate::scans::{Recipe, scan_id};
 
 fn request(prepared: &Path, out: &Path, method: Method) -> Request {
-    Request {
-        method,
-        parameters: Parameters { iterations: 30, ..Parameters::default() },
-        ..Request::new(prepared.to_str().unwrap(), out.to_str().unwrap()).unwrap()
-    }
+    let mut request = Request::new(prepared.to_str().unwrap(), out.to_str().unwrap()).unwrap();
+    request.recipe = engine::Recipe::new(method, method.refinement(), 0);
+    request.recipe.training.iterations = 30;
+    request
 }
 
 fn metrics(out: &Path) -> Metrics {
@@ -40,7 +39,13 @@ fn every_method_gives_a_complete_result_that_its_manifest_describes() {
         assert_eq!((&manifest.scan, manifest.method), (recipe.scan.as_ref().unwrap(), method));
         assert_eq!(manifest.source.sha256, "ab".repeat(32));
         assert_eq!(manifest.source.version.as_deref(), Some("v"));
-        assert_eq!(manifest.losses.len(), if method == Method::Raki { 3 } else { 0 });
+        assert_eq!(manifest.losses.len(), if request.recipe.trains() { 3 } else { 0 });
+        assert_eq!(manifest.refine, method.refinement());
+        assert_eq!(manifest.quality.contains_key("networks"), method == Method::Auto);
+        assert_eq!(
+            manifest.decisions.iter().any(|decision| decision.what == "sensitivity maps"),
+            method == Method::Auto
+        );
         assert!(manifest.warnings.contains(&"a warning of the preparation".to_owned()));
         assert_eq!(manifest.quality.contains_key("calibration_residual"), method != Method::ZeroFilled);
         let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
@@ -65,13 +70,17 @@ fn the_calibration_residual_tells_a_fit_from_none() {
     let prepared = Recipe { lines: 65, samples: 48, ..Recipe::default() }.write(&folder.path().join("a.safetensors"));
     let residual = |method: Method, iterations: usize| {
         let out = folder.path().join(format!("{method}{iterations}"));
-        let parameters = Parameters { iterations, ..Parameters::default() };
-        let request = Request { parameters, ..request(&prepared, &out, method) };
+        let mut request = request(&prepared, &out, method);
+        request.recipe.training.iterations = iterations;
         reconstruct(&request, &Silent).unwrap().quality["calibration_residual"]
     };
-    assert!(residual(Method::Grappa, 1) < 0.2, "{}", residual(Method::Grappa, 1));
-    let (short, long) = (residual(Method::Raki, 5), residual(Method::Raki, 300));
-    assert!(long < 0.2 && long < short, "{short} {long}");
+    for method in [Method::Grappa, Method::Nwg] {
+        assert!(residual(method, 1) < 0.2, "{method}: {}", residual(method, 1));
+    }
+    for method in [Method::RakiPaper, Method::Raki] {
+        let (short, long) = (residual(method, 5), residual(method, 300));
+        assert!(long < 0.2 && long < short, "{method}: {short} {long}");
+    }
 }
 
 #[test]
@@ -86,7 +95,7 @@ fn the_same_prepared_file_gives_the_same_bytes_anywhere_on_any_number_of_threads
             let prepared = recipe.write(&folder.path().join(format!("{name}.safetensors")));
             let out = folder.path().join(name);
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| reconstruct(&request(&prepared, &out, Method::Raki), &Silent)).unwrap();
+            pool.install(|| reconstruct(&request(&prepared, &out, Method::Auto), &Silent)).unwrap();
             let read = |name: &str| std::fs::read(out.join(name)).unwrap();
             (read("image.nii.gz"), read("preview.png"))
         })
@@ -107,7 +116,7 @@ fn a_result_is_made_once_and_made_anew_for_another_seed_or_scan() {
     assert_eq!(reconstruct(&request, &Silent).unwrap(), first);
     assert!(!out.join("preview.png").exists(), "a result that exists was made again");
 
-    request.parameters.seed = 1;
+    request.recipe.training.seed = 1;
     assert_ne!(reconstruct(&request, &Silent).unwrap().outputs, first.outputs);
     assert!(out.join("preview.png").exists());
 
@@ -136,7 +145,7 @@ fn fully_sampled_data_need_no_filling_and_accelerated_data_need_calibration_line
     assert!(manifest.losses.is_empty() && !manifest.quality.contains_key("calibration_residual"));
 
     let none = Recipe { acs_lines: 0, ..Recipe::default() }.write(&folder.path().join("none.safetensors"));
-    for method in [Method::Raki, Method::Grappa] {
+    for method in Method::ALL.into_iter().filter(|method| *method != Method::ZeroFilled) {
         let out = folder.path().join(format!("none-{method}"));
         let error = reconstruct(&request(&none, &out, method), &Silent).unwrap_err();
         assert_eq!(error.exit(), ExitCode::BadData);
@@ -147,8 +156,16 @@ fn fully_sampled_data_need_no_filling_and_accelerated_data_need_calibration_line
 
     let few =
         Recipe { acceleration: 4, acs_lines: 8, ..Recipe::default() }.write(&folder.path().join("few.safetensors"));
-    let error = reconstruct(&request(&few, &folder.path().join("few"), Method::Raki), &Silent).unwrap_err();
+    let error = reconstruct(&request(&few, &folder.path().join("few"), Method::RakiPaper), &Silent).unwrap_err();
     assert!(error.to_string().contains("found 8 calibration lines"), "{error}");
+    let fewer =
+        Recipe { acceleration: 4, acs_lines: 4, ..Recipe::default() }.write(&folder.path().join("fewer.safetensors"));
+    let error = reconstruct(&request(&fewer, &folder.path().join("fewer"), Method::Auto), &Silent).unwrap_err();
+    assert!(error.to_string().contains("at least 5 are needed"), "{error}");
+    let mut refined = request(&few, &folder.path().join("zero"), Method::ZeroFilled);
+    refined.recipe.refine = Refine::Sparse;
+    let error = reconstruct(&refined, &Silent).unwrap_err();
+    assert!(error.to_string().contains("--refine none"), "{error}");
 }
 
 #[test]
@@ -156,7 +173,8 @@ fn bad_files_and_bad_parameters_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let exit = |prepared: &Path, parameters: Parameters| {
-        let request = Request { parameters, ..request(prepared, &out, Method::Raki) };
+        let mut request = request(prepared, &out, Method::Raki);
+        request.recipe.training = parameters;
         reconstruct(&request, &Silent).map_err(|error| error.exit())
     };
     let garbage = folder.path().join("garbage.safetensors");
@@ -171,7 +189,7 @@ fn bad_files_and_bad_parameters_are_told_apart() {
     for wrong in [
         Parameters { iterations: 0, ..Parameters::default() },
         Parameters { learning_rate: f64::NAN, ..Parameters::default() },
-        Parameters { window_divisor: 0, ..Parameters::default() },
+        Parameters { window: 0.0, ..Parameters::default() },
     ] {
         assert_eq!(exit(&good, wrong), Err(ExitCode::Usage));
     }
@@ -216,4 +234,39 @@ fn progress_is_complete_and_a_stopped_job_leaves_nothing_behind() {
         assert!(matches!(result, Err(JobError::Interrupted)), "{limit} of {total}");
         assert!(!folder.path().join("stopped").exists(), "{limit} of {total}");
     }
+}
+
+#[test]
+fn a_stopped_job_resumes_to_the_same_bits_and_forgets_its_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = Recipe { slices: 7, ..Recipe::default() }.write(&folder.path().join("a.safetensors"));
+    let checkpoint = folder.path().join("a.checkpoint.safetensors");
+    let run = |out: &str, limit: u64, seed: u64| {
+        let progress = StopAfter { limit, total: AtomicU64::new(0), done: AtomicU64::new(0) };
+        let mut request = request(&prepared, &folder.path().join(out), Method::Auto);
+        request.recipe.training.seed = seed;
+        request.checkpoint = Some(store::Location::parse(checkpoint.to_str().unwrap()).unwrap());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        (pool.install(|| reconstruct(&request, &progress)), progress.total.into_inner(), progress.done.into_inner())
+    };
+    let read = |out: &str, name: &str| std::fs::read(folder.path().join(out).join(name)).unwrap();
+    let (whole, total, _) = run("whole", u64::MAX, 0);
+    let whole = whole.unwrap();
+    assert!(!checkpoint.exists());
+
+    let (stopped, ..) = run("stopped", total * 6 / 7, 0);
+    assert!(matches!(stopped, Err(JobError::Interrupted)) && checkpoint.exists());
+    assert!(!folder.path().join("stopped").exists());
+    // Another seed is another job: it begins anew.
+    let (other, ..) = run("other", 1, 1);
+    assert!(matches!(other, Err(JobError::Interrupted)));
+    let (resumed, _, done) = run("stopped", total + 1, 0);
+    assert_eq!((resumed.unwrap().outputs, done), (whole.outputs, total));
+    assert!(!checkpoint.exists(), "a finished job keeps no checkpoint");
+    for name in ["image.nii.gz", "preview.png", "metrics.json"] {
+        assert_eq!(read("stopped", name), read("whole", name), "{name}");
+    }
+
+    std::fs::write(&checkpoint, b"not a checkpoint").unwrap();
+    assert_eq!(run("garbage", u64::MAX, 0).0.unwrap().quality, whole.quality);
 }

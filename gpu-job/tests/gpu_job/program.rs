@@ -104,6 +104,7 @@ fn spec(folder: &Path, prepared: &Path) -> (JobSpec, String) {
         prepared: path(prepared).to_owned(),
         results: format!("{}/results/a/", path(folder)),
         method: Method::Grappa,
+        refine: None,
         seed: 3,
         device: DevicePreference::Cpu,
         source: Source { key_sha256: "k".to_owned(), ..Source::default() },

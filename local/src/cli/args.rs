@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use contract::{DevicePreference, Method, ScanId};
+use contract::{DevicePreference, Method, Refine, ScanId};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -53,7 +53,7 @@ pub(crate) enum Command {
 pub(crate) struct Demo {
     /// Raw file or archive; without it a synthetic scan is made
     pub(crate) input: Option<PathBuf>,
-    /// How missing lines are filled: raki, grappa or zero-filled
+    /// How missing lines are filled: auto, raki, raki-paper, nwg, grappa or zero-filled
     #[arg(long)]
     pub(crate) method: Option<Method>,
     /// Folder for the images [default: demo-output/NAME]
@@ -86,7 +86,7 @@ pub(crate) struct Upload {
     /// Key in the raw bucket [default: today's date and the file's name]
     #[arg(long)]
     pub(crate) key: Option<String>,
-    /// How missing lines are filled: raki, grappa or zero-filled
+    /// How missing lines are filled: auto, raki, raki-paper, nwg, grappa or zero-filled
     #[arg(long)]
     pub(crate) method: Option<Method>,
     /// Wait until the scan has ended
@@ -125,9 +125,12 @@ pub(crate) struct Reconstruct {
     /// Folder for the images
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// How missing lines are filled: raki, grappa or zero-filled
+    /// How missing lines are filled: auto, raki, raki-paper, nwg, grappa or zero-filled
     #[arg(long, default_value_t)]
     pub(crate) method: Method,
+    /// What follows the filling: sparse or none [default: sparse for auto, none for a method asked for by its name]
+    #[arg(long)]
+    pub(crate) refine: Option<Refine>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

@@ -129,7 +129,8 @@ pub fn fill_and_judge(
 }
 
 /// The lines of a refit: around the calibration block, inside the acquired range.
-fn refit_region(sampling: &Sampling) -> (usize, usize) {
+#[must_use]
+pub fn refit_region(sampling: &Sampling) -> (usize, usize) {
     let range = sampling.last + 1 - sampling.first;
     let lines = REFIT_LINES.max(sampling.acs_lines + 2 * sampling.acceleration).min(range);
     let centre = sampling.acs_first + sampling.acs_lines / 2;

@@ -1,0 +1,323 @@
+//! Every method of filling missing lines and of refining the result, in one place.
+//!
+//! | method | what fills |
+//! |---|---|
+//! | `zero-filled` | nothing |
+//! | `grappa` | [`kspace::numerics::grappa`] |
+//! | `nwg` | [`kspace::numerics::nwg`] |
+//! | `raki-paper` | networks that learn from the calibration lines, as published |
+//! | `raki` | networks with a weighted loss that learn from the fill of `nwg` |
+//! | `auto` | `nwg` and `raki`, mixed as the acquired lines say |
+//!
+//! Refinement ([`kspace::numerics::sparse`]) takes any fill. A slice whose networks do not converge has the fill of
+//! `nwg`; one whose sensitivities cannot be found is left unrefined; both are said in its [`Numbers`].
+
+mod mix;
+mod networks;
+mod refine;
+
+use std::time::Instant;
+
+use contract::prepared::Sampling;
+use contract::{Method, Refine};
+use kspace::Complex32;
+use kspace::numerics::nwg::{self, Judge};
+use kspace::numerics::{combine, espirit, fft, grappa, sparse};
+use ndarray::{Array2, Array3};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::JobError;
+use crate::progress::Progress;
+use crate::raki::{Backend, Parameters};
+
+/// How slices are reconstructed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Recipe {
+    /// What fills.
+    pub method: Method,
+    /// What follows.
+    pub refine: Refine,
+    /// Training of the networks, and the seed of everything random.
+    pub training: Parameters,
+    /// Noise-weighted kernels.
+    pub nwg: nwg::Options,
+    /// Plain kernels.
+    pub grappa: grappa::Options,
+    /// Sensitivities.
+    pub maps: espirit::Options,
+    /// Refinement.
+    pub sparse: sparse::Options,
+}
+
+impl Recipe {
+    /// The measured defaults of a method.
+    #[must_use]
+    pub fn new(method: Method, refine: Refine, seed: u64) -> Self {
+        let preset = if method == Method::RakiPaper { Parameters::paper() } else { Parameters::weighted() };
+        Self {
+            method,
+            refine,
+            training: Parameters { seed, ..preset },
+            nwg: nwg::Options::default(),
+            grappa: grappa::Options::default(),
+            maps: espirit::Options::default(),
+            sparse: sparse::Options { seed, ..sparse::Options::default() },
+        }
+    }
+
+    /// Whether networks are trained.
+    #[must_use]
+    pub const fn trains(&self) -> bool {
+        matches!(self.method, Method::Auto | Method::Raki | Method::RakiPaper)
+    }
+
+    /// Whether the noise-weighted fill is needed: as the result, as what networks learn from, or for the noise level.
+    fn needs_nwg(&self) -> bool {
+        matches!(self.method, Method::Auto | Method::Raki | Method::Nwg) || self.refine == Refine::Sparse
+    }
+
+    /// Why a slice of `coils` coils and `points` readout points, sampled like this, cannot be filled.
+    ///
+    /// # Errors
+    /// One sentence for a person: what was found, what is needed, what to do.
+    pub fn check(&self, sampling: &Sampling, coils: usize, points: usize) -> Result<(), String> {
+        if self.method == Method::ZeroFilled && self.refine == Refine::Sparse {
+            return Err("a zero-filled image cannot be refined: choose another method, or --refine none".to_owned());
+        }
+        let acceleration = sampling.acceleration;
+        if acceleration < 2 || self.method == Method::ZeroFilled {
+            return Ok(());
+        }
+        if sampling.acs_lines == 0 {
+            return Err(format!(
+                "one line in {acceleration} was acquired and there are no calibration lines: acquire some, or choose the \
+                 method zero-filled"
+            ));
+        }
+        let needed = nwg::least_calibration_lines(acceleration);
+        if sampling.acs_lines < needed {
+            return Err(format!(
+                "found {} calibration lines for acceleration {acceleration}, at least {needed} are needed: acquire more of \
+                 them, or choose the method zero-filled",
+                sampling.acs_lines
+            ));
+        }
+        if self.trains() { networks::check(self, sampling, coils, points) } else { Ok(()) }
+    }
+}
+
+/// A slice to reconstruct.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    /// `[coil, ky, kx]`.
+    pub kspace: Array3<Complex32>,
+    /// Acquired lines.
+    pub mask: Vec<bool>,
+    /// The sampling found in the data.
+    pub sampling: Sampling,
+    /// Number of the slice, which the initial weights of its networks depend on.
+    pub number: u64,
+    /// Complex noise variance of a sample where a noise scan gives it.
+    pub noise_variance: Option<f64>,
+}
+
+/// What is known of a slice after it was reconstructed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Numbers {
+    /// Loss of the last training step.
+    pub loss: Option<f64>,
+    /// Squared norms of (predicted - acquired) and of acquired, over calibration lines off the grid.
+    pub calibration: Option<(f64, f64)>,
+    /// Complex noise variance of a sample, given or found.
+    pub noise_variance: Option<f64>,
+    /// Part of the networks in a mix.
+    pub networks: Option<f64>,
+    /// Relative errors, in the 2-norm, of acquired outer lines predicted from the fill of `nwg`, of the networks and of their mix.
+    pub round_trip: Option<[f64; 3]>,
+    /// Sensitivity maps of the refinement, and the part of the pixels that two objects share.
+    pub maps: Option<(usize, f64)>,
+    /// Whether the networks did not converge and the fill of `nwg` took their place.
+    pub diverged: bool,
+    /// Whether sensitivities could not be found and the slice was left unrefined.
+    pub unrefined: bool,
+    /// Energy of the acquired lines.
+    pub acquired_energy: f64,
+    /// Energy of the lines that were filled.
+    pub filled_energy: f64,
+}
+
+/// A reconstructed slice.
+#[derive(Debug, Clone)]
+pub struct Reconstructed {
+    /// `[y, x]`: root sum of squares over the coils.
+    pub image: Array2<f32>,
+    /// What is known of it.
+    pub numbers: Numbers,
+}
+
+/// Wall seconds of the stages.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Clock {
+    /// Linear kernels: fit and fill.
+    pub fill: f64,
+    /// Networks: training and fill.
+    pub train: f64,
+    /// Transform, combination and refinement.
+    pub image: f64,
+}
+
+/// A filled slice on its way.
+struct Work {
+    slice: Slice,
+    /// Whether anything is to be filled.
+    missing: bool,
+    nwg: Option<(nwg::Filled, Judge)>,
+    filled: Option<Array3<Complex32>>,
+    numbers: Numbers,
+}
+
+/// A recipe and where it is carried out.
+pub struct Engine<'a> {
+    /// How.
+    pub recipe: &'a Recipe,
+    /// Where networks are trained.
+    pub backend: &'a dyn Backend,
+    /// Told about training steps and finished slices.
+    pub progress: &'a dyn Progress,
+}
+
+impl Engine<'_> {
+    /// Steps of progress that a slice of this sampling counts.
+    #[must_use]
+    pub fn steps(&self, sampling: &Sampling, coils: usize) -> u64 {
+        let training = &self.recipe.training;
+        let networks = match self.recipe.trains() && sampling.acceleration > 1 {
+            true => training.networks(training.layout(coils, sampling.acceleration)),
+            false => 0,
+        };
+        1 + (networks * training.iterations) as u64
+    }
+
+    /// How many slices of a study are best reconstructed together: what suits the device, and enough for every core.
+    #[must_use]
+    pub fn group_size(&self, samplings: &[Sampling], coils: usize, points: usize) -> usize {
+        let bytes =
+            if self.recipe.trains() { networks::problem_bytes(self.recipe, samplings, coils, points) } else { None };
+        bytes.map_or_else(rayon::current_num_threads, |bytes| self.backend.group(bytes)).max(1)
+    }
+
+    /// Reconstructs slices together, in their order. Call [`Recipe::check`] first.
+    ///
+    /// # Errors
+    /// [`JobError::BadData`] with what is wrong with a slice, [`JobError::Interrupted`] when asked to stop.
+    pub fn group(&self, slices: Vec<Slice>, clock: &mut Clock) -> Result<Vec<Reconstructed>, JobError> {
+        let started = Instant::now();
+        let mut works: Vec<Work> =
+            slices.into_par_iter().map(|slice| self.linear(slice)).collect::<Result<_, JobError>>()?;
+        clock.fill += started.elapsed().as_secs_f64();
+        if self.progress.cancelled() {
+            return Err(JobError::Interrupted);
+        }
+        if self.recipe.trains() {
+            let started = Instant::now();
+            self.networks(&mut works)?;
+            clock.train += started.elapsed().as_secs_f64();
+        }
+        let started = Instant::now();
+        let images = works.into_par_iter().map(|work| self.image(work)).collect();
+        clock.image += started.elapsed().as_secs_f64();
+        images
+    }
+
+    /// What linear kernels fill.
+    fn linear(&self, slice: Slice) -> Result<Work, JobError> {
+        if slice.kspace.iter().any(|sample| !sample.re.is_finite() || !sample.im.is_finite()) {
+            let found = "k-space holds samples that are not finite numbers";
+            return Err(JobError::BadData(format!("{found}: export the raw data again")));
+        }
+        let recipe = self.recipe;
+        let empty = slice.kspace.iter().all(|sample| *sample == Complex32::default());
+        let missing = slice.sampling.acceleration > 1 && recipe.method != Method::ZeroFilled && !empty;
+        let mut work = Work { slice, missing, nwg: None, filled: None, numbers: Numbers::default() };
+        if !missing || self.progress.cancelled() {
+            return Ok(work);
+        }
+        let Slice { kspace, mask, sampling, noise_variance, .. } = &work.slice;
+        if recipe.needs_nwg() {
+            let options = nwg::Options { noise_variance: *noise_variance, ..recipe.nwg };
+            let (filled, judge) = nwg::fill_and_judge(kspace, mask, sampling, &options)?;
+            work.numbers.noise_variance = Some(filled.noise_variance);
+            work.nwg = Some((filled, judge));
+        }
+        match recipe.method {
+            Method::Grappa => {
+                let (filled, calibration) = plain(kspace, mask, sampling, &recipe.grappa)?;
+                work.filled = Some(filled);
+                work.numbers.calibration = Some(calibration);
+            }
+            _ => work.numbers.calibration = work.nwg.as_ref().map(|(filled, _)| filled.calibration),
+        }
+        Ok(work)
+    }
+
+    /// The image of a filled slice.
+    fn image(&self, mut work: Work) -> Result<Reconstructed, JobError> {
+        if self.progress.cancelled() {
+            return Err(JobError::Interrupted);
+        }
+        let nwg = work.nwg.as_ref().map(|(filled, _)| filled);
+        let filled = match (work.filled.take(), nwg) {
+            (Some(filled), _) => filled,
+            (None, Some(nwg)) => nwg.kspace.clone(),
+            (None, None) => work.slice.kspace.clone(),
+        };
+        let numbers = &mut work.numbers;
+        (numbers.acquired_energy, numbers.filled_energy) = energies(&filled, &work.slice.mask);
+        let refined = match nwg {
+            Some(nwg) if self.recipe.refine == Refine::Sparse => {
+                refine::refine(self.recipe, &work.slice, &filled, nwg, numbers)
+            }
+            _ => None,
+        };
+        let images = refined.unwrap_or_else(|| fft::ifft2c(&filled));
+        self.progress.advance(1);
+        Ok(Reconstructed { image: combine::rss(&images), numbers: work.numbers })
+    }
+}
+
+/// GRAPPA. Calibration lines off the grid are predicted like missing ones, compared, and put back.
+fn plain(
+    kspace: &Array3<Complex32>,
+    mask: &[bool],
+    sampling: &Sampling,
+    options: &grappa::Options,
+) -> Result<(Array3<Complex32>, (f64, f64)), JobError> {
+    let on_grid = |line: usize| line % sampling.acceleration == sampling.offset;
+    let grid: Vec<bool> = mask.iter().enumerate().map(|(line, acquired)| *acquired && on_grid(line)).collect();
+    let mut filled = grappa::Kernel::fit(kspace, mask, sampling, options)?.apply(kspace, &grid)?;
+    let (mut error, mut power) = (0.0, 0.0);
+    for line in (0..mask.len()).filter(|line| mask[*line] && !grid[*line]) {
+        for (coil, samples) in kspace.outer_iter().enumerate() {
+            for (kx, acquired) in samples.row(line).iter().enumerate() {
+                let value = &mut filled[[coil, line, kx]];
+                error += f64::from((*value - acquired).norm_sqr());
+                power += f64::from(acquired.norm_sqr());
+                *value = *acquired;
+            }
+        }
+    }
+    Ok((filled, (error, power)))
+}
+
+/// Energy of the acquired and of the other lines.
+fn energies(kspace: &Array3<Complex32>, mask: &[bool]) -> (f64, f64) {
+    let (mut acquired, mut other) = (0.0, 0.0);
+    for coil in kspace.outer_iter() {
+        for (line, taken) in coil.outer_iter().zip(mask) {
+            let energy: f64 = line.iter().map(|sample| f64::from(sample.norm_sqr())).sum();
+            *(if *taken { &mut acquired } else { &mut other }) += energy;
+        }
+    }
+    (acquired, other)
+}

@@ -1,0 +1,107 @@
+//! Networks of a group of slices: trained together, each filling its own slice.
+
+use contract::Method;
+use contract::prepared::Sampling;
+use kspace::numerics::nwg;
+
+use super::{Engine, Numbers, Recipe, Work, mix};
+use crate::error::JobError;
+use crate::raki::fill::Entry;
+use crate::raki::lesson::Lesson;
+use crate::raki::{Fit, Problem};
+
+/// Why a slice of this sampling cannot train networks.
+pub(super) fn check(recipe: &Recipe, sampling: &Sampling, coils: usize, points: usize) -> Result<(), String> {
+    let layout = recipe.training.layout(coils, sampling.acceleration);
+    let lines = match recipe.method {
+        Method::RakiPaper => sampling.acs_lines,
+        _ => {
+            let (first, end) = nwg::refit_region(sampling);
+            end - first
+        }
+    };
+    layout.domain(lines, points, sampling.acceleration).check(layout)
+}
+
+/// Bytes that the largest of these slices needs in training.
+pub(super) fn problem_bytes(recipe: &Recipe, samplings: &[Sampling], coils: usize, points: usize) -> Option<usize> {
+    let size = |sampling: &Sampling| {
+        let (first, end) = match recipe.method {
+            Method::RakiPaper => (0, sampling.acs_lines),
+            _ => nwg::refit_region(sampling),
+        };
+        let layout = recipe.training.layout(coils, sampling.acceleration);
+        Problem::size(layout, layout.domain(end - first, points, sampling.acceleration), &recipe.training)
+    };
+    samplings.iter().filter(|sampling| sampling.acceleration > 1).map(size).max()
+}
+
+impl Work {
+    /// What the networks of the slice learn from and fill.
+    fn entry(&self, recipe: &Recipe) -> Entry<'_> {
+        let lesson = match (recipe.method, &self.nwg) {
+            (Method::Auto | Method::Raki, Some((filled, _))) => Some(Lesson {
+                kspace: filled.kspace.view(),
+                lines: filled.region.0..filled.region.1,
+                noise_variance: filled.noise_variance,
+            }),
+            _ => None,
+        };
+        Entry {
+            kspace: self.slice.kspace.view(),
+            mask: &self.slice.mask,
+            sampling: self.slice.sampling,
+            number: self.slice.number,
+            parameters: recipe.training,
+            lesson,
+        }
+    }
+}
+
+impl Engine<'_> {
+    /// Trains the networks of the slices that miss lines, those of one size together, and fills.
+    pub(super) fn networks(&self, works: &mut [Work]) -> Result<(), JobError> {
+        let mut waiting: Vec<(usize, Problem)> = Vec::new();
+        for (at, work) in works.iter().enumerate().filter(|(_, work)| work.missing) {
+            if let Some(problem) = work.entry(self.recipe).problem()? {
+                waiting.push((at, problem));
+            }
+        }
+        while let Some((_, first)) = waiting.first() {
+            let size = (first.layout, first.domain);
+            let (batch, rest) = waiting.into_iter().partition(|(_, problem)| (problem.layout, problem.domain) == size);
+            waiting = rest;
+            let (places, problems): (Vec<usize>, Vec<Problem>) = Vec::into_iter(batch).unzip();
+            let fits = self.backend.fit(&problems, &self.recipe.training, self.progress)?;
+            for (at, fit) in places.into_iter().zip(fits) {
+                self.fill(&mut works[at], &fit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills with trained networks; with those that did not converge, `nwg` fills.
+    fn fill(&self, work: &mut Work, fit: &Fit) -> Result<(), JobError> {
+        work.numbers.loss = fit.loss.is_finite().then_some(fit.loss);
+        if fit.diverged {
+            work.numbers.diverged = true;
+            if work.nwg.is_none() {
+                let slice = &work.slice;
+                let options = nwg::Options { noise_variance: slice.noise_variance, ..self.recipe.nwg };
+                work.nwg = Some(nwg::fill_and_judge(&slice.kspace, &slice.mask, &slice.sampling, &options)?);
+            }
+            work.numbers.calibration = work.nwg.as_ref().map(|(filled, _)| filled.calibration);
+            return Ok(());
+        }
+        let filled = work.entry(self.recipe).fill(self.backend, fit)?;
+        let Numbers { calibration, .. } = &mut work.numbers;
+        *calibration = Some((filled.calibration_error, filled.calibration_power));
+        work.filled = Some(match (&work.nwg, self.recipe.method) {
+            (Some((nwg, judge)), Method::Auto) => {
+                mix::mix(&work.slice, judge, &nwg.kspace, &filled.kspace, &mut work.numbers)
+            }
+            _ => filled.kspace,
+        });
+        Ok(())
+    }
+}
