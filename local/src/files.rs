@@ -257,6 +257,8 @@ pub struct Settings {
     pub method: Method,
     /// What follows; `None` for what goes with the method.
     pub refine: Option<Refine>,
+    /// Slices that share networks; 0 and 1 train for every slice.
+    pub slab: usize,
     /// Seed of everything random.
     pub seed: u64,
     /// Where to compute.
@@ -282,6 +284,7 @@ pub fn reconstruct(
     let mut request = gpu_job::Request::new(&text(prepared)?, &text(out)?).map_err(failed)?;
     let refine = settings.refine.unwrap_or(settings.method.refinement());
     request.recipe = Recipe::new(settings.method, refine, settings.seed);
+    request.recipe.slab = settings.slab.max(1);
     request.device = settings.device;
     gpu_job::reconstruct(&request, progress).map_err(failed)
 }

@@ -101,6 +101,7 @@ async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
     let settings = local::files::Settings {
         method: Method::Auto,
         refine: None,
+        slab: 1,
         seed: 0,
         device: contract::DevicePreference::Auto,
     };

@@ -30,6 +30,9 @@ pub(super) struct Arguments {
     /// What follows the filling: sparse or none [default: sparse for auto, none for a method asked for by its name].
     #[arg(long)]
     refine: Option<Refine>,
+    /// Slices that follow each other and share the networks of the middle one: less training, for thin slices without gaps.
+    #[arg(long, value_name = "SLICES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    slab: u16,
     /// Seed of initial weights and training windows. The same seed on the same device gives the same bits.
     #[arg(long, default_value_t)]
     seed: u64,
@@ -45,6 +48,7 @@ impl Arguments {
     pub(super) fn run(self, config: Config, stop: Arc<AtomicBool>) -> Result<(), JobError> {
         let mut request = Request::new(&self.prepared, &self.out)?;
         request.recipe = Recipe::new(self.method, self.refine.unwrap_or(self.method.refinement()), self.seed);
+        request.recipe.slab = self.slab.into();
         request.device = self.device;
         request.image_digest = config.image_digest;
         let manifest = reconstruct(&request, &Reporter::new(stop))?;

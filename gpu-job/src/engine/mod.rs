@@ -40,6 +40,8 @@ pub struct Recipe {
     pub refine: Refine,
     /// Training of the networks, and the seed of everything random.
     pub training: Parameters,
+    /// Slices that follow each other and share the networks of the middle one; 1 to train for every slice.
+    pub slab: usize,
     /// Noise-weighted kernels.
     pub nwg: nwg::Options,
     /// Plain kernels.
@@ -59,6 +61,7 @@ impl Recipe {
             method,
             refine,
             training: Parameters { seed, ..preset },
+            slab: 1,
             nwg: nwg::Options::default(),
             grappa: grappa::Options::default(),
             maps: espirit::Options::default(),
@@ -191,12 +194,16 @@ impl Engine<'_> {
     /// Steps of progress that a slice of this sampling counts.
     #[must_use]
     pub fn steps(&self, sampling: &Sampling, coils: usize) -> u64 {
+        1 + if self.recipe.trains() { self.training_steps(sampling, coils) } else { 0 }
+    }
+
+    /// Those of the training.
+    fn training_steps(&self, sampling: &Sampling, coils: usize) -> u64 {
         let training = &self.recipe.training;
-        let networks = match self.recipe.trains() && sampling.acceleration > 1 {
-            true => training.networks(training.layout(coils, sampling.acceleration)),
-            false => 0,
-        };
-        1 + (networks * training.iterations) as u64
+        match sampling.acceleration {
+            0 | 1 => 0,
+            acceleration => (training.networks(training.layout(coils, acceleration)) * training.iterations) as u64,
+        }
     }
 
     /// How many slices of a study are best reconstructed together: what suits the device, and enough for every core.
@@ -204,7 +211,9 @@ impl Engine<'_> {
     pub fn group_size(&self, samplings: &[Sampling], coils: usize, points: usize) -> usize {
         let bytes =
             if self.recipe.trains() { networks::problem_bytes(self.recipe, samplings, coils, points) } else { None };
-        bytes.map_or_else(rayon::current_num_threads, |bytes| self.backend.group(bytes)).max(1)
+        let suited = bytes.map_or_else(rayon::current_num_threads, |bytes| self.backend.group(bytes));
+        // Slices that share networks are computed together.
+        suited.next_multiple_of(self.recipe.slab.max(1)).max(1)
     }
 
     /// Reconstructs slices together, in their order. Call [`Recipe::check`] first.

@@ -1,5 +1,7 @@
 //! Networks of a group of slices: trained together, each filling its own slice.
 
+use std::collections::BTreeMap;
+
 use contract::Method;
 use contract::prepared::Sampling;
 use kspace::numerics::nwg;
@@ -58,25 +60,50 @@ impl Work {
     }
 }
 
+/// Which slice's networks fill each slice: the middle one's of every `slab` slices that follow each other, if it is sampled
+/// alike. `None` for a slice that misses nothing.
+fn trainers(works: &[Work], slab: usize) -> Vec<Option<usize>> {
+    let slab_of = |at: usize| works[at].slice.number / slab as u64;
+    let alike = |a: usize, b: usize| works[a].slice.sampling.acceleration == works[b].slice.sampling.acceleration;
+    let trainer = |at: usize| {
+        let members: Vec<usize> =
+            (0..works.len()).filter(|other| works[*other].missing && slab_of(*other) == slab_of(at)).collect();
+        let middle = members.get(members.len() / 2).copied()?;
+        works[at].missing.then(|| if alike(at, middle) { middle } else { at })
+    };
+    (0..works.len()).map(trainer).collect()
+}
+
 impl Engine<'_> {
     /// Trains the networks of the slices that miss lines, those of one size together, and fills.
     pub(super) fn networks(&self, works: &mut [Work]) -> Result<(), JobError> {
+        let trainers = trainers(works, self.recipe.slab.max(1));
         let mut waiting: Vec<(usize, Problem)> = Vec::new();
-        for (at, work) in works.iter().enumerate().filter(|(_, work)| work.missing) {
+        for (at, work) in works.iter().enumerate().filter(|(at, _)| trainers.contains(&Some(*at))) {
             if let Some(problem) = work.entry(self.recipe).problem()? {
                 waiting.push((at, problem));
             }
         }
+        let mut steps = 0;
+        let mut fits: BTreeMap<usize, Fit> = BTreeMap::new();
         while let Some((_, first)) = waiting.first() {
             let size = (first.layout, first.domain);
             let (batch, rest) = waiting.into_iter().partition(|(_, problem)| (problem.layout, problem.domain) == size);
             waiting = rest;
             let (places, problems): (Vec<usize>, Vec<Problem>) = Vec::into_iter(batch).unzip();
-            let fits = self.backend.fit(&problems, &self.recipe.training, self.progress)?;
-            for (at, fit) in places.into_iter().zip(fits) {
-                self.fill(&mut works[at], &fit)?;
+            let trained = self.backend.fit(&problems, &self.recipe.training, self.progress)?;
+            steps += places.len() as u64 * self.training_steps(&works[places[0]].slice.sampling, size.0.coils);
+            fits.extend(places.into_iter().zip(trained));
+        }
+        for (at, trainer) in trainers.into_iter().enumerate() {
+            if let Some(fit) = trainer.and_then(|trainer| fits.get(&trainer)) {
+                self.fill(&mut works[at], fit)?;
             }
         }
+        // Slices that shared networks or had nothing to fill are done as well.
+        let all: u64 =
+            works.iter().map(|work| self.training_steps(&work.slice.sampling, work.slice.kspace.dim().0)).sum();
+        self.progress.advance(all - steps);
         Ok(())
     }
 

@@ -68,6 +68,7 @@ impl Plan {
             self.set("kernel_1", training.kernel_1);
             self.set("hidden_features", training.hidden.to_vec());
             self.set("ensemble", training.ensemble);
+            self.set("slab", recipe.slab);
         }
         match recipe.method {
             Method::Grappa => {

@@ -159,7 +159,13 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(Arc::clone(&stop))?;
     let shown = Shown { bar: ui.bar("reconstruct", 0), stop };
-    let settings = Settings { method: args.method, refine: args.refine, seed: args.seed, device: args.device };
+    let settings = Settings {
+        method: args.method,
+        refine: args.refine,
+        slab: args.slab.into(),
+        seed: args.seed,
+        device: args.device,
+    };
     let manifest = files::reconstruct(&prepared, &args.out, settings, &shown);
     shown.bar.clear();
     let manifest = manifest?;
