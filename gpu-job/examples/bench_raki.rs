@@ -1,68 +1,185 @@
-//! How fast a training step runs on the CPU: matrix products with fused loops against candle tensors, in one run.
+//! How fast a training step runs on the CPU: against candle tensors, against the machine, and against published training.
 //!
-//!     cargo run -p gpu-job --example bench_raki -- [coils] [acceleration] [calibration lines] [samples]
+//!     cargo run --workspace --example bench_raki -- [coils] [acceleration] [calibration lines] [samples]
 //!
-//! Prints one JSON line. Both train the same networks on the same data; `ratio` is above 1 where the fused path is faster.
+//! Prints one JSON line. Everything is measured in turns, so that other work on the machine meets all of it; the
+//! fastest of several rounds counts.
+//!
+//! | field | |
+//! |---|---|
+//! | `seconds_per_step` | a step of the published networks on a quarter of the readout, on all threads |
+//! | `ratio` | candle tensors over that, the same networks on the same data |
+//! | `gemm_share` | achieved over what square products achieve on as many threads |
+//! | `megabytes_per_step`, `memory_share` | what a step reads and writes, caches or not, over what copies of large arrays achieve |
+//! | `slice` | seconds of one thread for a slice of 8 coils, R = 4, 32 lines of 320 samples: published training, and weighted training on 64 lines |
 #![allow(clippy::print_stdout, reason = "the result of a program")]
 
 use std::time::Instant;
 
+use gemm::{Parallelism, gemm};
 use gpu_job::JobError;
 use gpu_job::progress::Silent;
-use gpu_job::raki::layout::{HIDDEN_1, HIDDEN_2, TAPS};
+use gpu_job::raki::cpu::NETWORKS;
+use gpu_job::raki::layout::TAPS;
 use gpu_job::raki::{Backend, Cpu, Domain, Layout, Parameters, Planes, Problem, TensorBackend};
 use kspace::Complex32;
 use ndarray::Array3;
+use rayon::prelude::*;
 
-/// Steps of one measurement, and measurements of each backend. Backends take turns, so that other work on the machine
-/// meets both; the fastest one counts.
-const STEPS: usize = 12;
-const ROUNDS: usize = 4;
+/// Steps of one measurement, and measurements: short and many, so that some meet an idle machine.
+const STEPS: usize = 4;
+const ROUNDS: usize = 24;
+/// Rows of the square matrices, and numbers in a copied array.
+const SQUARE: usize = 1024;
+const COPIED: usize = 1 << 25;
 
 /// Floating-point operations of a step: two products in layer 1, three in each of the others.
-fn operations(layout: Layout, domain: Domain, columns: usize) -> f64 {
-    let layer_1 = 2 * 2 * HIDDEN_1 * layout.inputs();
-    let others = 3 * 2 * (HIDDEN_1 * HIDDEN_2 + HIDDEN_2 * TAPS * layout.outputs());
-    (layout.channels() * (layer_1 + others) * domain.positions(columns)) as f64
+fn operations(layout: Layout, positions: usize) -> f64 {
+    let [hidden_1, hidden_2] = layout.hidden;
+    let layer_1 = 2 * 2 * hidden_1 * layout.inputs();
+    let others = 3 * 2 * (hidden_1 * hidden_2 + hidden_2 * TAPS * layout.outputs());
+    (layout.channels() * (layer_1 + others) * positions) as f64
 }
 
-fn main() -> Result<(), JobError> {
-    let defaults = [16, 4, 32, 256];
-    let mut sizes = defaults;
-    for (size, given) in sizes.iter_mut().zip(std::env::args().skip(1)) {
-        *size = given.parse().map_err(|_| JobError::Usage(format!("{given:?} is not a number")))?;
-    }
-    let [coils, acceleration, lines, samples] = sizes;
-    let layout = Layout { coils, acceleration };
-    let domain = Domain { lines, width: samples, step: acceleration };
+/// Bytes a step reads and writes: patches twice for every group of networks, features and taps as often as a loop or
+/// product passes over them, weights with their gradient and means.
+fn bytes(layout: Layout, positions: usize) -> f64 {
+    let ([hidden_1, hidden_2], networks) = (layout.hidden, layout.channels());
+    let patches = 2 * networks.div_ceil(NETWORKS) * layout.inputs();
+    let features = networks * (10 * hidden_1 + 9 * hidden_2 + 5 * TAPS * layout.outputs());
+    let weights = networks * 9 * layout.weights().iter().sum::<usize>();
+    (size_of::<f32>() * ((patches + features) * positions + weights)) as f64
+}
+
+fn problem(layout: Layout, lines: usize, samples: usize) -> Result<Problem, JobError> {
+    let domain = layout.domain(lines, samples, layout.acceleration);
     domain.check(layout).map_err(JobError::Usage)?;
-    let kspace = Array3::from_shape_fn((coils, lines, samples), |(coil, ky, kx)| {
+    let kspace = Array3::from_shape_fn((layout.coils, lines, samples), |(coil, ky, kx)| {
         let turn = (coil * 7919 + ky * 104_729 + kx * 1_299_709) as f32;
         Complex32::new(turn.sin(), turn.cos())
     });
     let all: Vec<Option<usize>> = (0..lines).map(Some).collect();
-    let problem = [Problem::new(&Planes::new(kspace.view(), layout, acceleration, &all, 0, 0.015), 0)];
-    let parameters = Parameters { iterations: STEPS, ..Parameters::default() };
+    Ok(Problem::new(Planes::new(kspace.view(), layout, domain.step, &all, 0, 0.015), 0, |_, _, _| 1.0))
+}
 
-    let tensor = TensorBackend::new(candle_core::Device::Cpu);
-    let backends: [&dyn Backend; 2] = [&Cpu, &tensor];
-    let mut seconds = [f64::INFINITY; 2];
-    for _ in 0..ROUNDS {
-        for (backend, seconds) in backends.iter().zip(&mut seconds) {
-            let started = Instant::now();
-            backend.fit(&problem, &parameters, &Silent)?;
-            *seconds = seconds.min(started.elapsed().as_secs_f64());
+/// Keeps the least of `seconds` and what `work` takes.
+fn time<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let result = work();
+    *seconds = seconds.min(started.elapsed().as_secs_f64());
+    result
+}
+
+/// One square product on every thread.
+fn products(matrices: &mut [Vec<f32>]) {
+    matrices.par_iter_mut().for_each(|matrices| {
+        let (out, factors) = matrices.split_at_mut(SQUARE * SQUARE);
+        let (a, b) = factors.split_at(SQUARE * SQUARE);
+        let side = SQUARE as isize;
+        // SAFETY: three square matrices that do not overlap.
+        unsafe {
+            gemm(
+                SQUARE,
+                SQUARE,
+                SQUARE,
+                out.as_mut_ptr(),
+                1,
+                side,
+                false,
+                a.as_ptr(),
+                1,
+                side,
+                b.as_ptr(),
+                1,
+                side,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                Parallelism::None,
+            );
+        }
+    });
+}
+
+/// Least seconds of what is done once and of a step after it, by trainings of one step and of more.
+#[derive(Clone, Copy)]
+struct Training {
+    few: f64,
+    many: f64,
+}
+
+impl Training {
+    const UNKNOWN: Self = Self { few: f64::INFINITY, many: f64::INFINITY };
+
+    fn measure(&mut self, backend: &dyn Backend, problem: &[Problem], parameters: Parameters) -> Result<(), JobError> {
+        time(&mut self.few, || backend.fit(problem, &Parameters { iterations: 1, ..parameters }, &Silent))?;
+        time(&mut self.many, || backend.fit(problem, &Parameters { iterations: 1 + STEPS, ..parameters }, &Silent))?;
+        Ok(())
+    }
+
+    fn step(self) -> f64 {
+        (self.many - self.few) / STEPS as f64
+    }
+}
+
+/// Seconds of one thread for a slice with published and with weighted training.
+fn slices() -> Result<[f64; 2], JobError> {
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| JobError::Usage(e.to_string()))?;
+    let cases = [(Parameters::published(), 32), (Parameters::weighted(), 64)];
+    let mut trainings = [Training::UNKNOWN; 2];
+    for _ in 0..ROUNDS / 2 {
+        for ((parameters, lines), training) in cases.iter().zip(&mut trainings) {
+            let problem = [problem(parameters.layout(8, 4), *lines, 320)?];
+            one.install(|| training.measure(&Cpu, &problem, *parameters))?;
         }
     }
-    let columns = parameters.window(domain.valid_columns());
-    let work = operations(layout, domain, columns) * STEPS as f64 / 1e9;
+    Ok(std::array::from_fn(|at| trainings[at].few + trainings[at].step() * (cases[at].0.iterations - 1) as f64))
+}
+
+fn main() -> Result<(), JobError> {
+    let mut sizes = [16, 4, 32, 256];
+    for (size, given) in sizes.iter_mut().zip(std::env::args().skip(1)) {
+        *size = given.parse().map_err(|_| JobError::Usage(format!("{given:?} is not a number")))?;
+    }
+    let [coils, acceleration, lines, samples] = sizes;
+    let parameters = Parameters::paper();
+    let layout = parameters.layout(coils, acceleration);
+    let problem = [problem(layout, lines, samples)?];
+    let domain: Domain = problem[0].domain;
+
+    let tensor = TensorBackend::new(candle_core::Device::Cpu);
+    let threads = rayon::current_num_threads();
+    let mut matrices = vec![vec![0.5_f32; 3 * SQUARE * SQUARE]; threads];
+    let mut copies = vec![(vec![1.0_f32; COPIED], vec![0.0_f32; COPIED]); threads];
+    let [mut square, mut copy] = [f64::INFINITY; 2];
+    let [mut fused, mut candle] = [Training::UNKNOWN; 2];
+    for _ in 0..ROUNDS {
+        fused.measure(&Cpu, &problem, parameters)?;
+        candle.measure(&tensor, &problem, parameters)?;
+        time(&mut square, || products(&mut matrices));
+        time(&mut copy, || copies.par_iter_mut().for_each(|(from, to)| to.copy_from_slice(from)));
+    }
+    let positions = domain.positions(parameters.columns(domain));
+    let (work, moved) = (operations(layout, positions) / 1e9, bytes(layout, positions) / 1e6);
+    let (fused, candle) = (fused.step(), candle.step());
+    let gemm_rate = (threads * 2 * SQUARE.pow(3)) as f64 / square / 1e9;
+    let memory_rate = (threads * 2 * COPIED * size_of::<f32>()) as f64 / copy / 1e6;
+    let [published, weighted] = slices()?;
     println!(
         "{{\"coils\":{coils},\"acceleration\":{acceleration},\"calibration_lines\":{lines},\"samples\":{samples},\
-         \"gflop_per_step\":{:.3},\"fused_gflop_per_s\":{:.1},\"candle_gflop_per_s\":{:.1},\"ratio\":{:.2}}}",
-        work / STEPS as f64,
-        work / seconds[0],
-        work / seconds[1],
-        seconds[1] / seconds[0]
+         \"threads\":{threads},\"seconds_per_step\":{fused:.6},\"gflop_per_step\":{work:.3},\"fused_gflop_per_s\":{:.1},\
+         \"candle_gflop_per_s\":{:.1},\"ratio\":{:.2},\"gemm_gflop_per_s\":{gemm_rate:.1},\"gemm_share\":{:.2},\
+         \"megabytes_per_step\":{moved:.1},\"memory_gb_per_s\":{:.1},\"memory_share\":{:.2},\
+         \"slice\":{{\"published_seconds\":{published:.2},\"weighted_seconds\":{weighted:.3},\"ratio\":{:.1}}}}}",
+        work / fused,
+        work / candle,
+        candle / fused,
+        work / fused / gemm_rate,
+        memory_rate / 1e3,
+        moved / fused / memory_rate,
+        published / weighted
     );
     Ok(())
 }

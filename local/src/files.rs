@@ -9,7 +9,7 @@ use std::path::Path;
 use contract::prepared::Sampling;
 use contract::scan::hex;
 use contract::{DevicePreference, Manifest, Method, PreparedMeta};
-use gpu_job::raki::{Domain, layout::Layout};
+use gpu_job::raki::Parameters;
 use kspace::archive::{self, Content};
 use kspace::format::{Flags, RawScan};
 use kspace::phantom::Phantom;
@@ -194,8 +194,8 @@ fn obstacle(sampling: Sampling, coils: usize, kx: usize) -> Option<String> {
             "it is sampled at every {acceleration}th line and has no calibration lines: acquire some, or choose the method zero-filled"
         ));
     }
-    let domain = Domain { lines: sampling.acs_lines, width: kx, step: acceleration };
-    domain.check(Layout { coils, acceleration }).err()
+    let layout = Parameters::default().layout(coils, acceleration);
+    layout.domain(sampling.acs_lines, kx, acceleration).check(layout).err()
 }
 
 fn contents(meta: &PreparedMeta, coils: usize, matrix: [usize; 2]) -> Contents {

@@ -24,11 +24,11 @@ use crate::device;
 use crate::error::JobError;
 use crate::progress::Progress;
 use crate::raki::fill::Entry;
-use crate::raki::layout::{HIDDEN_1, HIDDEN_2, TAPS};
+use crate::raki::layout::TAPS;
 use crate::raki::{Backend, Fit, Parameters, Weights};
 
 /// What `input/config/hyperparameters.json` may hold besides `sagemaker_...`, which the service adds.
-const NAMES: &str = "iterations, learning_rate, window_divisor, seed, device";
+const NAMES: &str = "iterations, learning_rate, window, seed, device";
 
 /// Trains networks as a SageMaker training job.
 ///
@@ -112,7 +112,7 @@ impl Settings {
             match name.as_str() {
                 "iterations" => settings.parameters.iterations = parse(name, value)?,
                 "learning_rate" => settings.parameters.learning_rate = parse(name, value)?,
-                "window_divisor" => settings.parameters.window_divisor = parse(name, value)?,
+                "window" => settings.parameters.window = parse(name, value)?,
                 "seed" => settings.parameters.seed = parse(name, value)?,
                 "device" => settings.device = parse(name, value)?,
                 service if service.starts_with("sagemaker_") => {}
@@ -163,14 +163,22 @@ fn train_file<R: ReadAt>(
     for (index, meta) in reader.meta.entries.iter().enumerate().filter(|(_, entry)| entry.sampling.acceleration > 1) {
         let kspace = reader.entry(index)?;
         let mask: Vec<bool> = reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect();
-        let entry = Entry { kspace: kspace.view(), mask: &mask, sampling: meta.sampling, number: index as u64 };
+        let entry = Entry {
+            kspace: kspace.view(),
+            mask: &mask,
+            sampling: meta.sampling,
+            number: index as u64,
+            parameters: settings.parameters,
+            lesson: None,
+        };
         let Some(problem) = entry.problem()? else { continue };
         progress.stage("train", (problem.layout.channels() * settings.parameters.iterations) as u64);
         let started = Instant::now();
         let fits = backend.fit(&[problem], &settings.parameters, progress)?;
         let seconds = started.elapsed().as_secs_f64();
-        for Fit { weights, loss } in &fits {
-            let filled = entry.fill(backend, &Fit { weights: weights.clone(), loss: *loss })?;
+        for fit in &fits {
+            let Fit { weights, loss, .. } = fit;
+            let filled = entry.fill(backend, fit)?;
             let residual = (filled.calibration_error / filled.calibration_power.max(f64::MIN_POSITIVE)).sqrt();
             output::metrics(&[
                 ("entry", index as f64),
@@ -185,13 +193,15 @@ fn train_file<R: ReadAt>(
     Ok(trained)
 }
 
-/// Names the weights: `<prefix>.layer1` `[network, 32, input]`, `.layer2` `[network, 8, 32]`, `.layer3` `[network, tap, output, 8]`.
+/// Names the weights: `<prefix>.layer1` `[network, hidden 1, input]`, `.layer2` `[network, hidden 2, hidden 1]`,
+/// `.layer3` `[network, tap, output, hidden 2]`.
 fn keep(variables: &VarMap, prefix: &str, weights: &Weights) -> Result<(), JobError> {
     let (networks, layout) = (weights.networks, weights.layout);
+    let [hidden_1, hidden_2] = layout.hidden;
     let shapes = [
-        vec![networks, HIDDEN_1, layout.inputs()],
-        vec![networks, HIDDEN_2, HIDDEN_1],
-        vec![networks, TAPS, layout.outputs(), HIDDEN_2],
+        vec![networks, hidden_1, layout.inputs()],
+        vec![networks, hidden_2, hidden_1],
+        vec![networks, TAPS, layout.outputs(), hidden_2],
     ];
     let mut map =
         variables.data().lock().map_err(|_| JobError::Bug("a thread panicked while it kept weights".to_owned()))?;

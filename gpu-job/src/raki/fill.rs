@@ -4,7 +4,9 @@ use contract::prepared::Sampling;
 use kspace::Complex32;
 use ndarray::{Array3, ArrayView3};
 
-use super::layout::{Domain, Layout, MARGIN};
+use super::layout::Layout;
+pub use super::lesson::Lesson;
+use super::parameters::Parameters;
 use super::patches::{Planes, Problem};
 use super::{Backend, Fit};
 use crate::error::JobError;
@@ -14,7 +16,7 @@ use crate::error::JobError;
 const SCALED_MAXIMUM: f32 = 0.015;
 
 /// An entry whose missing lines are to be filled.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Entry<'a> {
     /// `[coil, ky, kx]`.
     pub kspace: ArrayView3<'a, Complex32>,
@@ -24,6 +26,10 @@ pub struct Entry<'a> {
     pub sampling: Sampling,
     /// Number of the entry.
     pub number: u64,
+    /// Sizes of the networks.
+    pub parameters: Parameters,
+    /// What the networks learn from instead of the calibration lines.
+    pub lesson: Option<Lesson<'a>>,
 }
 
 /// A filled entry.
@@ -41,7 +47,7 @@ impl Entry<'_> {
     /// Sizes of the networks.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        Layout { coils: self.kspace.dim().0, acceleration: self.sampling.acceleration }
+        self.parameters.layout(self.kspace.dim().0, self.sampling.acceleration)
     }
 
     /// The factor that brings k-space to the scale of training; `None` when all samples are zero.
@@ -49,27 +55,37 @@ impl Entry<'_> {
     /// # Errors
     /// [`JobError::BadData`] for samples that are not finite.
     fn scale(&self) -> Result<Option<f32>, JobError> {
-        if self.kspace.iter().any(|sample| !sample.re.is_finite() || !sample.im.is_finite()) {
-            let found = "k-space holds samples that are not finite numbers";
-            return Err(JobError::BadData(format!("{found}: export the raw data again")));
-        }
+        finite(self.kspace)?;
         let largest = self.kspace.iter().map(|sample| sample.norm_sqr()).fold(0.0, f32::max).sqrt();
         Ok((largest > 0.0).then(|| SCALED_MAXIMUM / largest))
     }
 
-    /// What the networks learn from; `None` for an entry of zeros, which has nothing to fill.
+    /// What the networks learn from: the lesson, else the calibration lines, all of whose samples count alike. `None`
+    /// for an entry of zeros, which has nothing to fill.
     ///
     /// # Errors
     /// [`JobError::BadData`] with what is too small, or for samples that are not finite.
     pub fn problem(&self) -> Result<Option<Problem>, JobError> {
         let (layout, sampling) = (self.layout(), self.sampling);
-        let lines: Vec<Option<usize>> =
-            (sampling.acs_first..sampling.acs_first + sampling.acs_lines).map(Some).collect();
-        let domain = Domain { lines: lines.len(), width: self.kspace.dim().2, step: sampling.acceleration };
-        domain.check(layout).map_err(JobError::BadData)?;
+        let calibration = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+        let (kspace, lines) = match &self.lesson {
+            Some(lesson) => (lesson.kspace, lesson.checked_lines(self.kspace.dim())?),
+            None => (self.kspace, calibration),
+        };
+        let lines: Vec<Option<usize>> = lines.map(Some).collect();
+        layout.domain(lines.len(), kspace.dim().2, layout.acceleration).check(layout).map_err(JobError::BadData)?;
+        finite(kspace)?;
         let Some(scale) = self.scale()? else { return Ok(None) };
-        let planes = Planes::new(self.kspace, layout, sampling.acceleration, &lines, 0, scale);
-        Ok(Some(Problem::new(&planes, self.number)))
+        let planes = Planes::new(kspace, layout, layout.acceleration, &lines, 0, scale);
+        Ok(Some(match &self.lesson {
+            Some(lesson) => {
+                let weights = lesson.weights(layout);
+                // A valid row p predicts the lines p + 1 ..= p + R - 1.
+                let weight = |output, column, row| weights[[row + 1 + output, column + layout.margin()]];
+                Problem::new(planes, self.number, weight)
+            }
+            None => Problem::new(planes, self.number, |_, _, _| 1.0),
+        }))
     }
 
     /// Predicts every missing line between the first and the last acquired one. Edges are padded with zeros: a
@@ -89,10 +105,11 @@ impl Entry<'_> {
         // The support of the last position reaches two grid lines further.
         let lines: Vec<Option<usize>> =
             (start..=end + 2).map(|grid| line(grid).filter(|ky| *ky < ny && self.mask[*ky])).collect();
-        let planes = Planes::new(self.kspace, self.layout(), 1, &lines, MARGIN, scale);
-        let predicted = backend.predict(&fit.weights, &planes)?;
-        let rows = planes.domain().valid_rows();
-        let outputs = self.layout().outputs();
+        let layout = self.layout();
+        let planes = Planes::new(self.kspace, layout, 1, &lines, layout.margin(), scale);
+        let predicted = averaged(backend.predict(&fit.weights, &planes)?, fit.weights.networks / layout.channels());
+        let rows = planes.domain().rows();
+        let outputs = layout.outputs();
         let block = outputs * nx * rows;
         for (at, grid) in (start..=end).enumerate() {
             for output in 0..outputs {
@@ -119,4 +136,24 @@ impl Entry<'_> {
         }
         Ok(filled)
     }
+}
+
+/// The mean of the predictions of the sets, which follow one another.
+fn averaged(mut predicted: Vec<f32>, sets: usize) -> Vec<f32> {
+    let one = predicted.len() / sets;
+    let (first, others) = predicted.split_at_mut(one);
+    for set in others.chunks_exact(one) {
+        first.iter_mut().zip(set).for_each(|(sum, value)| *sum += value);
+    }
+    first.iter_mut().for_each(|sum| *sum /= sets as f32);
+    predicted.truncate(one);
+    predicted
+}
+
+fn finite(kspace: ArrayView3<'_, Complex32>) -> Result<(), JobError> {
+    if kspace.iter().all(|sample| sample.re.is_finite() && sample.im.is_finite()) {
+        return Ok(());
+    }
+    let found = "k-space holds samples that are not finite numbers";
+    Err(JobError::BadData(format!("{found}: export the raw data again")))
 }

@@ -1,20 +1,11 @@
 //! Sizes of the networks and of the k-space they run over.
 
-/// Features after layer 1.
-pub const HIDDEN_1: usize = 32;
-/// Features after layer 2.
-pub const HIDDEN_2: usize = 8;
-/// Samples of kx under the kernel of layer 1.
-pub const KERNEL_1: usize = 5;
 /// Samples of kx under the kernel of layer 3.
 pub const KERNEL_3: usize = 3;
 /// Lines of ky under the kernels of layers 1 and 3.
 pub const KERNEL_KY: usize = 2;
 /// Positions under the kernel of layer 3.
 pub const TAPS: usize = KERNEL_3 * KERNEL_KY;
-/// Samples of kx that a network sees on each side of the one it predicts.
-pub const MARGIN: usize = (KERNEL_1 + KERNEL_3 - 2) / 2;
-
 /// Sizes of the networks of a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
@@ -22,9 +13,25 @@ pub struct Layout {
     pub coils: usize,
     /// Distance R of the acquired lines, at least 2.
     pub acceleration: usize,
+    /// Samples of kx under the kernel of layer 1, odd.
+    pub kernel_1: usize,
+    /// Features after layers 1 and 2.
+    pub hidden: [usize; 2],
 }
 
 impl Layout {
+    /// A rectangle of `lines` of `width` samples that these networks run over, `step` lines between the two of a kernel.
+    #[must_use]
+    pub const fn domain(self, lines: usize, width: usize, step: usize) -> Domain {
+        Domain { lines, width, step, kernel_1: self.kernel_1 }
+    }
+
+    /// Samples of kx that a network sees on each side of the one it predicts.
+    #[must_use]
+    pub const fn margin(self) -> usize {
+        (self.kernel_1 + KERNEL_3 - 2) / 2
+    }
+
     /// Real channels: real parts of all coils, then imaginary parts. As many networks.
     #[must_use]
     pub const fn channels(self) -> usize {
@@ -34,7 +41,7 @@ impl Layout {
     /// Samples a unit of layer 1 sees.
     #[must_use]
     pub const fn inputs(self) -> usize {
-        self.channels() * KERNEL_KY * KERNEL_1
+        self.channels() * KERNEL_KY * self.kernel_1
     }
 
     /// Lines a network predicts.
@@ -46,7 +53,8 @@ impl Layout {
     /// Weights of one network in layers 1, 2 and 3.
     #[must_use]
     pub const fn weights(self) -> [usize; 3] {
-        [HIDDEN_1 * self.inputs(), HIDDEN_2 * HIDDEN_1, TAPS * self.outputs() * HIDDEN_2]
+        let [hidden_1, hidden_2] = self.hidden;
+        [hidden_1 * self.inputs(), hidden_2 * hidden_1, TAPS * self.outputs() * hidden_2]
     }
 
     /// Fewest calibration lines that give a training target: the first and the last line of the support and all between.
@@ -68,6 +76,8 @@ pub struct Domain {
     pub width: usize,
     /// Distance in lines between the two lines under a kernel: R among calibration lines, 1 among grid lines.
     pub step: usize,
+    /// Samples of kx under the kernel of layer 1.
+    pub kernel_1: usize,
 }
 
 impl Domain {
@@ -85,11 +95,11 @@ impl Domain {
                 layout.least_calibration_lines()
             ));
         }
-        if self.width <= 2 * MARGIN {
+        if self.width <= 2 * layout.margin() {
             return Err(format!(
                 "found {} samples in a readout, RAKI needs at least {}: choose the method zero-filled",
                 self.width,
-                2 * MARGIN + 1
+                2 * layout.margin() + 1
             ));
         }
         Ok(())
@@ -104,7 +114,7 @@ impl Domain {
     /// Columns of layer 1.
     #[must_use]
     pub const fn columns(self) -> usize {
-        self.width - (KERNEL_1 - 1)
+        self.width - (self.kernel_1 - 1)
     }
 
     /// Rows where the whole support fits.
@@ -117,6 +127,12 @@ impl Domain {
     #[must_use]
     pub const fn valid_columns(self) -> usize {
         self.columns() - (KERNEL_3 - 1)
+    }
+
+    /// Samples of the outputs of one network over all valid columns and all rows of layer 1.
+    #[must_use]
+    pub const fn samples(self, layout: Layout) -> usize {
+        layout.outputs() * self.valid_columns() * self.rows()
     }
 
     /// Distance of a tap of layer 3 from the first, in positions of layer 1. Taps are numbered line by line.

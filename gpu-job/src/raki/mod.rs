@@ -13,9 +13,15 @@
 //! lines p + 1 ..= p + R - 1. The loss of a network is the Frobenius norm of its residual; losses are summed and
 //! minimised with Adam. All networks of a slice read the same patches, so layer 1 is one matrix product.
 //!
+//! These are the published sizes and the published loss, of the calibration lines. A [`lesson`] is k-space that another
+//! method has filled, with a loss in which every sample counts by the signal around it; [`parameters`] sets the
+//! width of the first kernel, the features, and the number of sets of networks whose predictions are averaged.
+//!
 //! | module | what it does |
 //! |---|---|
 //! | [`layout`] | sizes of the networks and of the k-space they run over |
+//! | [`parameters`] | what a person can choose, and the choices that were measured |
+//! | [`lesson`] | lines filled by another method, and what their samples count |
 //! | [`patches`] | planes of k-space, patch matrices, training problems |
 //! | [`weights`] | weights, their seeded initial values, seeded windows |
 //! | [`schedule`] | learning rate and Adam |
@@ -26,6 +32,8 @@
 pub mod cpu;
 pub mod fill;
 pub mod layout;
+pub mod lesson;
+pub mod parameters;
 pub mod patches;
 pub mod schedule;
 pub mod tensor;
@@ -38,74 +46,35 @@ use crate::progress::Progress;
 
 pub use cpu::Cpu;
 pub use layout::{Domain, Layout};
+pub use parameters::{Parameters, Schedule};
 pub use patches::{Planes, Problem};
 pub use tensor::TensorBackend;
 pub use weights::Weights;
-
-/// What a person can choose about the training.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Parameters {
-    /// Steps of Adam.
-    pub iterations: usize,
-    /// Peak of the one-cycle learning rate.
-    pub learning_rate: f64,
-    /// Each step sees a random window of one `window_divisor`-th of the readout.
-    pub window_divisor: usize,
-    /// Seed of initial weights and windows.
-    pub seed: u64,
-}
-
-impl Default for Parameters {
-    /// 500 steps on quarter windows reach the quality of 1000 steps on everything with an eighth of the work.
-    fn default() -> Self {
-        Self { iterations: 500, learning_rate: 1e-2, window_divisor: 4, seed: 0 }
-    }
-}
-
-/// Steps of Adam beyond which something was mistyped.
-const MOST_ITERATIONS: usize = 1_000_000;
-
-impl Parameters {
-    /// Columns of a training window out of `columns` that can be trained on. Windows are drawn and buffers are sized by it.
-    #[must_use]
-    pub fn window(&self, columns: usize) -> usize {
-        columns.div_ceil(self.window_divisor.max(1))
-    }
-
-    /// Refuses values that cannot train anything.
-    ///
-    /// # Errors
-    /// [`JobError::Usage`] naming parameter, value and accepted range.
-    pub fn check(&self) -> Result<(), JobError> {
-        let refuse = |name: &str, found: &dyn std::fmt::Display, expected: &str| {
-            Err(JobError::Usage(format!("{name} is {found}, expected {expected}")))
-        };
-        if !(1..=MOST_ITERATIONS).contains(&self.iterations) {
-            return refuse("iterations", &self.iterations, "1 to 1000000");
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
-            return refuse("learning_rate", &self.learning_rate, "a number above 0 and up to 1");
-        }
-        if !(1..=1024).contains(&self.window_divisor) {
-            return refuse("window_divisor", &self.window_divisor, "1 to 1024");
-        }
-        Ok(())
-    }
-}
 
 /// Trained networks of one problem.
 #[derive(Debug, Clone)]
 pub struct Fit {
     /// The weights of all networks.
     pub weights: Weights,
-    /// Sum over the networks of the Frobenius norm of the residual at the last step, in scaled units.
+    /// Sum over the channels of the norm of the weighted residual at the last step, mean over the sets.
     pub loss: f64,
+    /// Whether training failed: weights or loss are not finite, or zeros would predict better. Such networks are not to be used.
+    pub diverged: bool,
+}
+
+impl Fit {
+    /// Judges the weights after the last step, whose loss over all sets was `loss` under `window`.
+    fn new(problem: &Problem, weights: Weights, loss: f64, window: &Range<usize>) -> Self {
+        let loss = loss * problem.layout.channels() as f64 / weights.networks as f64;
+        let finite = loss.is_finite() && weights.layers.iter().flatten().all(|weight| weight.is_finite());
+        Self { diverged: !finite || loss > problem.loss_of_zeros(window), weights, loss }
+    }
 }
 
 /// Where the networks are trained and run. All backends compute the same function and the same gradient; only the
 /// order of floating-point operations differs.
 pub trait Backend: Send + Sync {
-    /// How many problems of this size are best trained together.
+    /// How many problems of this size, by [`Problem::size`], are best trained together.
     fn group(&self, problem_bytes: usize) -> usize;
 
     /// Sum of the losses over the columns `window` of valid positions, and its gradient.
@@ -121,7 +90,8 @@ pub trait Backend: Send + Sync {
     fn fit(&self, problems: &[Problem], parameters: &Parameters, progress: &dyn Progress)
     -> Result<Vec<Fit>, JobError>;
 
-    /// Outputs of the networks `[network, output, column, row]` over every valid position of `planes`.
+    /// Outputs of the networks `[network, output, column, row]` over the valid columns and the rows of layer 1 of
+    /// `planes`. Rows after the valid ones are without meaning.
     ///
     /// # Errors
     /// [`JobError::Device`] when the device refuses.

@@ -5,7 +5,8 @@ use std::ops::Range;
 use kspace::Complex32;
 use ndarray::ArrayView3;
 
-use super::layout::{Domain, KERNEL_1, KERNEL_3, KERNEL_KY, Layout, MARGIN};
+use super::layout::{Domain, KERNEL_3, KERNEL_KY, Layout};
+use super::parameters::Parameters;
 
 /// Real planes `[channel, line, kx]` of some lines of k-space: real parts of all coils, then imaginary parts.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ impl Planes {
         scale: f32,
     ) -> Self {
         let (coils, _, readout) = kspace.dim();
-        let domain = Domain { lines: lines.len(), width: readout + 2 * margin, step };
+        let domain = layout.domain(lines.len(), readout + 2 * margin, step);
         let plane = domain.lines * domain.width;
         let mut data = vec![0.0; 2 * coils * plane];
         for (coil, samples) in kspace.outer_iter().enumerate() {
@@ -56,33 +57,40 @@ impl Planes {
         self.domain
     }
 
+    /// All samples, `[channel, line, kx]`.
+    #[must_use]
+    pub fn samples(&self) -> &[f32] {
+        &self.data
+    }
+
     /// Patches `[position, input]` of layer 1 under a window of valid columns, input = (channel, line, kx).
     #[must_use]
     pub fn patches(&self, window: &Range<usize>) -> Vec<f32> {
-        let (domain, inputs) = (self.domain, self.layout.inputs());
+        let (domain, inputs, taps) = (self.domain, self.layout.inputs(), self.layout.kernel_1);
         let mut patches = vec![0.0; domain.positions(window.len()) * inputs];
         let columns = window.start..window.end + KERNEL_3 - 1;
         let positions = columns.flat_map(|column| (0..domain.rows()).map(move |row| (column, row)));
         for (patch, (column, row)) in patches.chunks_exact_mut(inputs).zip(positions) {
-            for (at, samples) in patch.chunks_exact_mut(KERNEL_1).enumerate() {
+            for (at, samples) in patch.chunks_exact_mut(taps).enumerate() {
                 let (channel, line) = (at / KERNEL_KY, row + (at % KERNEL_KY) * domain.step);
                 let from = (channel * domain.lines + line) * domain.width + column;
-                samples.copy_from_slice(&self.data[from..from + KERNEL_1]);
+                samples.copy_from_slice(&self.data[from..from + taps]);
             }
         }
         patches
     }
 
-    /// Targets `[network, output, column, row]`: for the valid row p, the lines p + 1 ..= p + R - 1.
+    /// Targets `[channel, output, column, row]`: for the valid row p, the lines p + 1 ..= p + R - 1; zeros in the
+    /// rows of layer 1 after the valid ones.
     fn targets(&self) -> Vec<f32> {
-        let domain = self.domain;
-        let (columns, rows) = (domain.valid_columns(), domain.valid_rows());
-        let mut targets = Vec::with_capacity(self.layout.channels() * self.layout.outputs() * columns * rows);
+        let (domain, margin) = (self.domain, self.layout.margin());
+        let mut targets = Vec::with_capacity(self.layout.channels() * domain.samples(self.layout));
         for channel in 0..self.layout.channels() {
             for output in 0..self.layout.outputs() {
-                for column in 0..columns {
-                    let from = (channel * domain.lines + 1 + output) * domain.width + column + MARGIN;
-                    targets.extend((0..rows).map(|row| self.data[from + row * domain.width]));
+                for column in 0..domain.valid_columns() {
+                    let from = (channel * domain.lines + 1 + output) * domain.width + column + margin;
+                    targets.extend((0..domain.valid_rows()).map(|row| self.data[from + row * domain.width]));
+                    targets.extend((domain.valid_rows()..domain.rows()).map(|_| 0.0));
                 }
             }
         }
@@ -95,50 +103,77 @@ impl Planes {
 pub struct Problem {
     /// Sizes of the networks.
     pub layout: Layout,
-    /// The calibration lines.
+    /// The lines learnt from.
     pub domain: Domain,
     /// Number of the entry, which its initial weights depend on.
     pub entry: u64,
-    /// `[position, input]` over all columns of layer 1.
-    pub patches: Vec<f32>,
-    /// `[network, output, column, row]` over all valid positions.
+    /// The lines, step R, no margin.
+    pub planes: Planes,
+    /// `[channel, output, column, row]` over all valid columns and all rows of layer 1.
     pub targets: Vec<f32>,
+    /// What the residual of each target is multiplied by, `[output, column, row]`: 0 in the rows that have no target, so
+    /// that loops can run over whole columns.
+    pub weights: Vec<f32>,
 }
 
 impl Problem {
-    /// Gathers patches and targets, once. `calibration` has step R, no margin, and a valid domain.
+    /// Gathers targets. `planes` has step R, no margin, and a valid domain; `weight(output, column, row)` is the
+    /// weight of a target.
     #[must_use]
-    pub fn new(calibration: &Planes, entry: u64) -> Self {
-        let domain = calibration.domain;
-        Self {
-            layout: calibration.layout,
-            domain,
-            entry,
-            patches: calibration.patches(&(0..domain.valid_columns())),
-            targets: calibration.targets(),
+    pub fn new(planes: Planes, entry: u64, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
+        let (layout, domain) = (planes.layout, planes.domain);
+        let mut weights = Vec::with_capacity(domain.samples(layout));
+        for output in 0..layout.outputs() {
+            for column in 0..domain.valid_columns() {
+                weights.extend((0..domain.valid_rows()).map(|row| weight(output, column, row)));
+                weights.extend((domain.valid_rows()..domain.rows()).map(|_| 0.0));
+            }
         }
+        Self { layout, domain, entry, targets: planes.targets(), weights, planes }
     }
 
-    /// Patches under a window of valid columns.
-    #[must_use]
-    pub fn window(&self, window: &Range<usize>) -> &[f32] {
-        let column = self.domain.rows() * self.layout.inputs();
-        &self.patches[window.start * column..(window.end + KERNEL_3 - 1) * column]
-    }
-
-    /// Targets `[column, row]` of one output of one network under a window.
+    /// Targets `[column, row]` of one output of one network under a window. Sets of networks follow one another.
     #[must_use]
     pub fn target(&self, network: usize, output: usize, window: &Range<usize>) -> &[f32] {
-        let rows = self.domain.valid_rows();
-        let at = (network * self.layout.outputs() + output) * self.domain.valid_columns();
-        &self.targets[(at + window.start) * rows..(at + window.end) * rows]
+        let plane = (network % self.layout.channels()) * self.layout.outputs() + output;
+        self.under(&self.targets, plane, window)
     }
 
-    /// Bytes of patches and targets, a measure of the memory that training needs.
+    /// Weights `[column, row]` of one output under a window.
     #[must_use]
-    pub const fn size(layout: Layout, domain: Domain) -> usize {
+    pub fn weight(&self, output: usize, window: &Range<usize>) -> &[f32] {
+        self.under(&self.weights, output, window)
+    }
+
+    fn under<'a>(&self, samples: &'a [f32], plane: usize, window: &Range<usize>) -> &'a [f32] {
+        let (rows, at) = (self.domain.rows(), plane * self.domain.valid_columns());
+        &samples[(at + window.start) * rows..(at + window.end) * rows]
+    }
+
+    /// The loss under a window of networks that predict zeros, summed over one set.
+    #[must_use]
+    pub fn loss_of_zeros(&self, window: &Range<usize>) -> f64 {
+        let norm = |channel| -> f64 {
+            let squares = (0..self.layout.outputs()).map(|output| -> f64 {
+                let pairs = self.target(channel, output, window).iter().zip(self.weight(output, window));
+                pairs.map(|(target, weight)| f64::from(target * weight).powi(2)).sum()
+            });
+            squares.sum::<f64>().sqrt()
+        };
+        (0..self.layout.channels()).map(norm).sum()
+    }
+
+    /// Most bytes that training one problem takes: its lines, patches and targets; weights, their gradient and the
+    /// two means of Adam; and of one step three times the features of layer 1 and eight times those of a tap.
+    #[must_use]
+    pub fn size(layout: Layout, domain: Domain, parameters: &Parameters) -> usize {
+        let (networks, [hidden_1, hidden_2]) = (parameters.networks(layout), layout.hidden);
+        let lines = layout.channels() * domain.lines * domain.width;
         let patches = domain.columns() * domain.rows() * layout.inputs();
-        let targets = layout.channels() * layout.outputs() * domain.valid_columns() * domain.valid_rows();
-        size_of::<f32>() * (patches + targets)
+        let targets = (layout.channels() + 1) * domain.samples(layout);
+        let weights = 4 * networks * layout.weights().iter().sum::<usize>();
+        let features = 3 * hidden_1 + 3 * hidden_2 + 8 * layout.outputs();
+        let step = networks * features * domain.positions(parameters.columns(domain));
+        size_of::<f32>() * (lines + patches + targets + weights + step)
     }
 }

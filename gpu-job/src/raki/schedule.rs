@@ -1,11 +1,13 @@
-//! One-cycle schedule of learning rate and momentum (Smith and Topin, 2019) for Adam (Kingma and Ba, 2015).
+//! Learning rates and momenta of Adam (Kingma and Ba, 2015): constant, or one cycle (Smith and Topin, 2019).
 
 use std::f64::consts::PI;
 
-use super::Parameters;
+use super::parameters::{Parameters, Schedule};
 
-/// Decay of the mean of gradients: it falls while the rate rises.
+/// Decay of the mean of gradients in one cycle: it falls while the rate rises.
 const DECAY_1: [f64; 2] = [0.95, 0.85];
+/// Decay of the mean of gradients at a constant rate.
+const DECAY_1_CONSTANT: f64 = 0.9;
 /// Decay of the mean of squared gradients.
 const DECAY_2: f64 = 0.999;
 /// Keeps a step finite where gradients vanish.
@@ -34,7 +36,8 @@ pub struct Step {
 
 /// The steps of a training.
 #[derive(Debug, Clone)]
-pub struct Schedule {
+pub struct Steps {
+    schedule: Schedule,
     step: usize,
     steps: usize,
     peak: f64,
@@ -42,15 +45,24 @@ pub struct Schedule {
     rest: [f64; 2],
 }
 
-impl Schedule {
-    /// The schedule of a training.
+impl Steps {
+    /// All steps of a training.
     #[must_use]
     pub const fn new(parameters: &Parameters) -> Self {
-        Self { step: 0, steps: parameters.iterations, peak: parameters.learning_rate, rest: [1.0; 2] }
+        Self {
+            schedule: parameters.schedule,
+            step: 0,
+            steps: parameters.iterations,
+            peak: parameters.learning_rate,
+            rest: [1.0; 2],
+        }
     }
 
-    /// Uncorrected rate and decay of the mean at a step: half a cosine up or down.
+    /// Uncorrected rate and decay of the mean at a step; in one cycle, half a cosine up or down.
     fn at(&self, step: usize) -> (f64, f64) {
+        if self.schedule == Schedule::Constant {
+            return (self.peak, DECAY_1_CONSTANT);
+        }
         let first = self.peak / START_DIVISOR;
         let top = (RISE * self.steps as f64 - 1.0).max(0.0);
         let end = (self.steps as f64 - 1.0).max(top + 1.0);
@@ -65,7 +77,7 @@ impl Schedule {
     }
 }
 
-impl Iterator for Schedule {
+impl Iterator for Steps {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
@@ -84,8 +96,15 @@ impl Iterator for Schedule {
 mod tests {
     use super::*;
 
-    fn schedule(iterations: usize) -> Schedule {
-        Schedule::new(&Parameters { iterations, ..Parameters::default() })
+    fn schedule(iterations: usize) -> Steps {
+        Steps::new(&Parameters { iterations, ..Parameters::paper() })
+    }
+
+    #[test]
+    fn a_constant_schedule_keeps_rate_and_decay() {
+        let published = Steps::new(&Parameters::published());
+        assert!((0..1000).all(|step| published.at(step) == (3e-3, 0.9)));
+        assert_eq!(published.count(), 1000);
     }
 
     #[test]

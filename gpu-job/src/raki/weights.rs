@@ -6,8 +6,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::Parameters;
 use super::layout::{Domain, Layout};
+use super::parameters::Parameters;
 
 /// Standard deviation of initial weights; draws beyond two of them are drawn again.
 const DEVIATION: f32 = 0.1;
@@ -19,7 +19,8 @@ pub struct Weights {
     pub layout: Layout,
     /// Number of networks.
     pub networks: usize,
-    /// Layers, row-major: `[network, 32, input]`, `[network, 8, 32]`, `[network, tap, output, 8]`.
+    /// Layers, row-major: `[network, hidden 1, input]`, `[network, hidden 2, hidden 1]`,
+    /// `[network, tap, output, hidden 2]`.
     pub layers: [Vec<f32>; 3],
 }
 
@@ -96,7 +97,7 @@ fn truncated_normal(random: &mut ChaCha8Rng) -> f32 {
 #[must_use]
 pub fn windows(domain: Domain, parameters: &Parameters) -> Vec<Range<usize>> {
     let columns = domain.valid_columns();
-    let width = parameters.window(columns);
+    let width = parameters.columns(domain);
     let mut random = generator(parameters.seed, 0, 0);
     (0..parameters.iterations)
         .map(|_| {
@@ -106,16 +107,22 @@ pub fn windows(domain: Domain, parameters: &Parameters) -> Vec<Range<usize>> {
         .collect()
 }
 
+/// The window of the last step.
+#[must_use]
+pub fn last_window(domain: Domain, parameters: &Parameters) -> Range<usize> {
+    windows(domain, parameters).pop().unwrap_or(0..domain.valid_columns())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LAYOUT: Layout = Layout { coils: 3, acceleration: 4 };
+    const LAYOUT: Layout = Layout { coils: 3, acceleration: 4, kernel_1: 5, hidden: [32, 8] };
 
     #[test]
     fn initial_weights_have_the_deviation_of_a_truncated_normal() {
-        let weights = Weights::initial(Layout { coils: 16, acceleration: 4 }, 7, 0, 0..32);
+        let weights = Weights::initial(Layout { coils: 16, ..LAYOUT }, 7, 0, 0..32);
         let layer = &weights.layers[0];
         let square = layer.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>() / layer.len() as f64;
         // Variance of a normal cut at two deviations, 0.77374 of the whole.
@@ -141,11 +148,12 @@ mod tests {
         }
 
         #[test]
-        fn windows_lie_inside_and_have_one_width(width in 7usize..90, divisor in 1usize..9, seed: u64) {
-            let domain = Domain { lines: 9, width, step: 2 };
-            let parameters = Parameters { iterations: 40, window_divisor: divisor, seed, ..Parameters::default() };
+        fn windows_lie_inside_and_have_one_width(width in 7usize..90, part in 0.01..=1.0, seed: u64) {
+            let domain = LAYOUT.domain(9, width, 2);
+            let parameters = Parameters { iterations: 40, window: part, seed, ..Parameters::paper() };
+            let expected = (part * domain.valid_columns() as f64).ceil() as usize;
             for window in windows(domain, &parameters) {
-                prop_assert_eq!(window.len(), domain.valid_columns().div_ceil(divisor));
+                prop_assert_eq!(window.len(), expected);
                 prop_assert!(window.end <= domain.valid_columns());
             }
         }

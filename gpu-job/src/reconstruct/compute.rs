@@ -18,7 +18,7 @@ use crate::device::Chosen;
 use crate::error::JobError;
 use crate::progress::Progress;
 use crate::raki::fill::{Entry, Filled};
-use crate::raki::{Cpu, Domain, Fit, Layout, Problem};
+use crate::raki::{Cpu, Fit, Problem};
 
 /// What is known of an entry after it was computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -101,9 +101,9 @@ fn group_size<R: ReadAt>(reader: &Reader<R>, plan: &Plan, chosen: Option<&Chosen
     let largest = reader.meta.entries.iter().zip(&plan.fills).filter(|(_, fill)| **fill == Fill::Raki);
     let bytes = largest
         .map(|(entry, _)| {
-            let layout = Layout { coils: reader.shape.coils, acceleration: entry.sampling.acceleration };
-            let lines = entry.sampling.acs_lines;
-            Problem::size(layout, Domain { lines, width: reader.shape.kx, step: layout.acceleration })
+            let layout = plan.training.layout(reader.shape.coils, entry.sampling.acceleration);
+            let domain = layout.domain(entry.sampling.acs_lines, reader.shape.kx, layout.acceleration);
+            Problem::size(layout, domain, &plan.training)
         })
         .max();
     match (bytes, chosen) {
@@ -150,8 +150,14 @@ impl<R: ReadAt> Worker<'_, R> {
             let filled = match (linear, &fits[at]) {
                 (Some(filled), _) => Some(filled),
                 (None, Some(fit)) => {
-                    let entry =
-                        Entry { kspace: kspace.view(), mask, sampling: self.sampling(index), number: index as u64 };
+                    let entry = Entry {
+                        kspace: kspace.view(),
+                        mask,
+                        sampling: self.sampling(index),
+                        number: index as u64,
+                        parameters: self.plan.training,
+                        lesson: None,
+                    };
                     let backend = self.chosen.map_or(&Cpu as _, |chosen| chosen.backend.as_ref());
                     Some(timed(&mut self.clock.fill, || entry.fill(backend, fit))?)
                 }
@@ -188,7 +194,14 @@ impl<R: ReadAt> Worker<'_, R> {
             if self.plan.fills[index] != Fill::Raki {
                 continue;
             }
-            let entry = Entry { kspace: kspace.view(), mask, sampling: self.sampling(index), number: index as u64 };
+            let entry = Entry {
+                kspace: kspace.view(),
+                mask,
+                sampling: self.sampling(index),
+                number: index as u64,
+                parameters: self.plan.training,
+                lesson: None,
+            };
             if let Some(problem) = entry.problem()? {
                 waiting.push((at, problem));
             }

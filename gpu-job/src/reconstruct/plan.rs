@@ -9,8 +9,7 @@ use kspace::prepared::Reader;
 use super::{Request, Values};
 use crate::device::Chosen;
 use crate::error::JobError;
-use crate::raki::layout::{HIDDEN_1, HIDDEN_2, Layout};
-use crate::raki::{Domain, Parameters};
+use crate::raki::{Domain, Layout, Parameters};
 
 /// Below this many calibration lines, networks were measured to do worse than linear kernels.
 const FEW_CALIBRATION_LINES: usize = 24;
@@ -54,9 +53,9 @@ impl Plan {
         };
         request.parameters.check()?;
         for (index, entry) in reader.meta.entries.iter().enumerate() {
-            let domain =
-                Domain { lines: entry.sampling.acs_lines, width: reader.shape.kx, step: entry.sampling.acceleration };
-            plan.fills.push(fill_of(index, request.method, entry.sampling, domain, reader.shape.coils)?);
+            let layout = request.parameters.layout(reader.shape.coils, entry.sampling.acceleration);
+            let domain = layout.domain(entry.sampling.acs_lines, reader.shape.kx, layout.acceleration);
+            plan.fills.push(fill_of(index, request.method, entry.sampling, layout, domain)?);
         }
         plan.describe(reader, request.method);
         Ok(plan)
@@ -84,8 +83,8 @@ impl Plan {
             let training = self.training;
             self.set("iterations", training.iterations);
             self.set("learning_rate", training.learning_rate);
-            self.set("window_divisor", training.window_divisor);
-            self.set("hidden_features", [HIDDEN_1, HIDDEN_2]);
+            self.set("window", training.window);
+            self.set("hidden_features", training.hidden);
         }
         if self.fills.contains(&Fill::Grappa) {
             let options = self.grappa;
@@ -130,7 +129,7 @@ impl<const N: usize> From<[usize; N]> for ParameterValue {
     }
 }
 
-fn fill_of(index: usize, method: Method, sampling: Sampling, domain: Domain, coils: usize) -> Result<Fill, JobError> {
+fn fill_of(index: usize, method: Method, sampling: Sampling, layout: Layout, domain: Domain) -> Result<Fill, JobError> {
     if sampling.acceleration == 1 || method == Method::ZeroFilled {
         return Ok(Fill::Nothing);
     }
@@ -143,7 +142,6 @@ fn fill_of(index: usize, method: Method, sampling: Sampling, domain: Domain, coi
     }
     match method {
         Method::Raki => {
-            let layout = Layout { coils, acceleration };
             domain.check(layout).map_err(|reason| JobError::BadData(format!("entry {index}: {reason}")))?;
             Ok(Fill::Raki)
         }

@@ -1,7 +1,7 @@
 //! The networks as the paper defines them: plain loops in double precision, nothing shared with the backends but the
 //! order of weights.
 
-use gpu_job::raki::layout::{HIDDEN_1, HIDDEN_2, KERNEL_1, KERNEL_3, KERNEL_KY};
+use gpu_job::raki::layout::{KERNEL_3, KERNEL_KY};
 use gpu_job::raki::{Layout, Weights};
 use kspace::Complex32;
 use ndarray::Array3;
@@ -29,14 +29,14 @@ impl Wide {
     }
 
     /// A random direction of unit length in each layer.
-    pub(crate) fn direction(layout: Layout, seed: u64) -> Self {
+    pub(crate) fn direction(like: &Weights, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let layers = layout.weights().map(|count| {
-            let values: Vec<f64> = (0..layout.channels() * count).map(|_| random.random_range(-1.0..1.0)).collect();
+        let layers = like.layout.weights().map(|count| {
+            let values: Vec<f64> = (0..like.networks * count).map(|_| random.random_range(-1.0..1.0)).collect();
             let length = values.iter().map(|v| v * v).sum::<f64>().sqrt();
             values.into_iter().map(|v| v / length).collect()
         });
-        Self { layout, layers }
+        Self { layout: like.layout, layers }
     }
 
     pub(crate) fn moved(&self, layer: usize, direction: &Self, by: f64) -> Self {
@@ -55,19 +55,19 @@ fn plane(kspace: &Array3<Complex32>, channel: usize, line: usize, kx: usize) -> 
     f64::from(if channel < coils { sample.re } else { sample.im })
 }
 
-/// Outputs of a network for the support that begins at line `p` and at sample `kx - 3`.
+/// Outputs of a network for the support that begins at line `p` and is centred at sample `kx`.
 fn predict(weights: &Wide, kspace: &Array3<Complex32>, network: usize, p: usize, kx: usize) -> Vec<f64> {
-    let Layout { acceleration: r, .. } = weights.layout;
+    let Layout { acceleration: r, kernel_1, hidden: [features_1, features_2], .. } = weights.layout;
     let (channels, outputs) = (weights.layout.channels(), weights.layout.outputs());
     let [count_1, count_2, count_3] = weights.layout.weights();
     let hidden_2 = |line: usize, first: usize| -> Vec<f64> {
-        let hidden_1: Vec<f64> = (0..HIDDEN_1)
+        let hidden_1: Vec<f64> = (0..features_1)
             .map(|feature| {
                 let mut sum = 0.0;
                 for channel in 0..channels {
                     for dy in 0..KERNEL_KY {
-                        for dx in 0..KERNEL_1 {
-                            let at = ((feature * channels + channel) * KERNEL_KY + dy) * KERNEL_1 + dx;
+                        for dx in 0..kernel_1 {
+                            let at = ((feature * channels + channel) * KERNEL_KY + dy) * kernel_1 + dx;
                             sum += weights.layers[0][network * count_1 + at]
                                 * plane(kspace, channel, line + dy * r, first + dx);
                         }
@@ -76,9 +76,9 @@ fn predict(weights: &Wide, kspace: &Array3<Complex32>, network: usize, p: usize,
                 sum.max(0.0)
             })
             .collect();
-        (0..HIDDEN_2)
+        (0..features_2)
             .map(|feature| {
-                let kernel = &weights.layers[1][network * count_2 + feature * HIDDEN_1..][..HIDDEN_1];
+                let kernel = &weights.layers[1][network * count_2 + feature * features_1..][..features_1];
                 kernel.iter().zip(&hidden_1).map(|(w, h)| w * h).sum::<f64>().max(0.0)
             })
             .collect()
@@ -86,28 +86,36 @@ fn predict(weights: &Wide, kspace: &Array3<Complex32>, network: usize, p: usize,
     let mut predicted = vec![0.0; outputs];
     for dy in 0..KERNEL_KY {
         for dx in 0..KERNEL_3 {
-            let features = hidden_2(p + dy * r, kx - 3 + dx);
+            let features = hidden_2(p + dy * r, kx - weights.layout.margin() + dx);
             for (output, value) in predicted.iter_mut().enumerate() {
-                let at = network * count_3 + ((dy * KERNEL_3 + dx) * outputs + output) * HIDDEN_2;
-                *value += weights.layers[2][at..at + HIDDEN_2].iter().zip(&features).map(|(w, h)| w * h).sum::<f64>();
+                let at = network * count_3 + ((dy * KERNEL_3 + dx) * outputs + output) * features_2;
+                *value += weights.layers[2][at..at + features_2].iter().zip(&features).map(|(w, h)| w * h).sum::<f64>();
             }
         }
     }
     predicted
 }
 
-/// Sum over the networks of the Frobenius norm of the residual over calibration lines, for valid columns `window`.
-pub(crate) fn loss(weights: &Wide, calibration: &Array3<Complex32>, window: std::ops::Range<usize>) -> f64 {
-    let r = weights.layout.acceleration;
+/// Sum over the networks of the norm of the residual over `lines`, each sample times its weight `[ky, kx]`, for valid
+/// columns `window`.
+pub(crate) fn loss(
+    weights: &Wide,
+    calibration: &Array3<Complex32>,
+    of_sample: impl Fn(usize, usize) -> f64,
+    window: std::ops::Range<usize>,
+) -> f64 {
+    let (r, margin) = (weights.layout.acceleration, weights.layout.margin());
     let lines = calibration.dim().1;
     let mut loss = 0.0;
-    for network in 0..weights.layout.channels() {
+    let channels = weights.layout.channels();
+    for network in 0..weights.layers[0].len() / weights.layout.weights()[0] {
         let mut square = 0.0;
         for p in 0..lines - 2 * r {
-            for kx in window.clone().map(|column| column + 3) {
+            for kx in window.clone().map(|column| column + margin) {
                 let predicted = predict(weights, calibration, network, p, kx);
                 for (output, value) in predicted.iter().enumerate() {
-                    square += (value - plane(calibration, network, p + 1 + output, kx)).powi(2);
+                    let target = plane(calibration, network % channels, p + 1 + output, kx);
+                    square += (of_sample(p + 1 + output, kx) * (value - target)).powi(2);
                 }
             }
         }
@@ -128,17 +136,18 @@ pub(crate) fn missing(
 ) -> (f64, f64) {
     let (coils, lines, samples) = kspace.dim();
     let r = weights.layout.acceleration;
-    // Room for two grid lines before and after, and three samples on both sides.
-    let mut padded = Array3::zeros((coils, lines + 4 * r, samples + 6));
+    let margin = weights.layout.margin();
+    // Room for two grid lines before and after, and for half a support on both sides.
+    let mut padded = Array3::zeros((coils, lines + 4 * r, samples + 2 * margin));
     for ky in (0..lines).filter(|ky| mask[*ky] && ky % r == offset) {
         for coil in 0..coils {
             for kx in 0..samples {
-                padded[[coil, ky + 2 * r, kx + 3]] = kspace[[coil, ky, kx]];
+                padded[[coil, ky + 2 * r, kx + margin]] = kspace[[coil, ky, kx]];
             }
         }
     }
     let past = (line + r - offset) % r;
     let p = line + 2 * r - past;
-    let value = |network| predict(weights, &padded, network, p, kx + 3)[past - 1];
+    let value = |network| predict(weights, &padded, network, p, kx + margin)[past - 1];
     (value(coil), value(coils + coil))
 }

@@ -3,7 +3,7 @@
 use contract::prepared::Sampling;
 use gpu_job::JobError;
 use gpu_job::progress::{Progress, Silent};
-use gpu_job::raki::fill::Entry;
+use gpu_job::raki::fill::{Entry, Filled, Lesson};
 use gpu_job::raki::{Backend, Cpu, Fit, Parameters, TensorBackend};
 use kspace::Complex32;
 use ndarray::Array3;
@@ -21,7 +21,11 @@ struct Scan {
 
 impl Scan {
     fn entry(&self, number: u64) -> Entry<'_> {
-        Entry { kspace: self.kspace.view(), mask: &self.mask, sampling: self.sampling, number }
+        self.with(number, Parameters::paper(), None)
+    }
+
+    fn with<'a>(&'a self, number: u64, parameters: Parameters, lesson: Option<Lesson<'a>>) -> Entry<'a> {
+        Entry { kspace: self.kspace.view(), mask: &self.mask, sampling: self.sampling, number, parameters, lesson }
     }
 }
 
@@ -57,7 +61,7 @@ fn scan(
 }
 
 fn scans() -> impl Strategy<Value = Scan> {
-    (1usize..=8, 7usize..24, 2usize..=5)
+    (1usize..=8, 9usize..24, 2usize..=6)
         .prop_flat_map(|(coils, width, r)| {
             let block = (0..3 * r, 0..3 * r);
             (Just(coils), Just(width), Just(r), 0..r, block, (0usize..4, 0usize..4), any::<u64>())
@@ -67,8 +71,19 @@ fn scans() -> impl Strategy<Value = Scan> {
 
 fn train(backend: &dyn Backend, scan: &Scan, iterations: usize, seed: u64) -> Fit {
     let problem = scan.entry(0).problem().unwrap().unwrap();
-    let parameters = Parameters { iterations, seed, ..Parameters::default() };
+    let parameters = Parameters { iterations, seed, ..Parameters::paper() };
     backend.fit(&[problem], &parameters, &Silent).unwrap().remove(0)
+}
+
+/// Trains and fills on the CPU.
+fn filled(entry: &Entry<'_>) -> Filled {
+    let problem = entry.problem().unwrap().unwrap();
+    let fit = Cpu.fit(&[problem], &entry.parameters, &Silent).unwrap().remove(0);
+    entry.fill(&Cpu, &fit).unwrap()
+}
+
+fn size(kspace: &Array3<Complex32>) -> f32 {
+    kspace.iter().map(|v| v.norm_sqr()).sum::<f32>().sqrt()
 }
 
 proptest! {
@@ -109,10 +124,126 @@ proptest! {
         prop_assert!((cpu.loss / tensor.loss - 1.0).abs() < 1e-3, "{} {}", cpu.loss, tensor.loss);
         let a = scan.entry(0).fill(&Cpu, &cpu).unwrap();
         let b = scan.entry(0).fill(&tensor_backend, &cpu).unwrap();
-        let error: f32 = (&a.kspace - &b.kspace).iter().map(|v| v.norm_sqr()).sum::<f32>().sqrt();
-        let size: f32 = a.kspace.iter().map(|v| v.norm_sqr()).sum::<f32>().sqrt();
-        prop_assert!(error < 1e-5 * size, "{error} of {size}");
+        let (error, whole) = (size(&(&a.kspace - &b.kspace)), size(&a.kspace));
+        prop_assert!(error < 1e-5 * whole, "{error} of {whole}");
         prop_assert!((a.calibration_error / b.calibration_error - 1.0).abs() < 1e-4);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_lesson_fills_what_the_definition_predicts_from_acquired_lines(scan in scans(), lines in 0usize..4, noise in 0.0f64..2.0) {
+        let taught = random_kspace(scan.kspace.dim().0, scan.mask.len(), scan.kspace.dim().2, 11);
+        let first = scan.sampling.acs_first;
+        let end = (first + scan.sampling.acs_lines + lines).min(scan.mask.len());
+        let lesson = Lesson { kspace: taught.view(), lines: first..end, noise_variance: noise };
+        let parameters = Parameters { iterations: 3, ensemble: 2, hidden: [12, 5], ..Parameters::weighted() };
+        let entry = scan.with(0, parameters, Some(lesson));
+        let problem = entry.problem().unwrap().unwrap();
+        let fit = Cpu.fit(&[problem], &parameters, &Silent).unwrap().remove(0);
+        let filled = entry.fill(&Cpu, &fit).unwrap();
+        let channels = fit.weights.layout.channels();
+        let sets = [0, channels].map(|at| Wide::new(&fit.weights.part(at..at + channels)));
+        for (ky, acquired) in scan.mask.iter().enumerate() {
+            if *acquired || ky < scan.sampling.first || ky > scan.sampling.last {
+                let axis = ndarray::Axis(1);
+                prop_assert_eq!(scan.kspace.index_axis(axis, ky), filled.kspace.index_axis(axis, ky));
+                continue;
+            }
+            let (coil, kx) = (ky % scan.kspace.dim().0, ky % scan.kspace.dim().2);
+            let both = sets.each_ref().map(|set| missing(set, &scan.kspace, &scan.mask, scan.sampling.offset, coil, ky, kx));
+            let (re, im) = (0.5 * (both[0].0 + both[1].0), 0.5 * (both[0].1 + both[1].1));
+            let found = filled.kspace[[coil, ky, kx]];
+            let error = (f64::from(found.re) - re).hypot(f64::from(found.im) - im);
+            prop_assert!(error < 1e-5 * (1.0 + re.hypot(im)), "line {ky}, kx {kx}: {found}, expected {re} {im}");
+        }
+    }
+
+    #[test]
+    fn the_scale_of_the_data_is_the_scale_of_the_fill(scan in scans(), power in -20i32..20, with_lesson: bool) {
+        let parameters = Parameters { iterations: 5, ..Parameters::weighted() };
+        let fill = |kspace: Array3<Complex32>, noise_variance: f64| {
+            let scan = Scan { kspace, ..scan.clone() };
+            let lines = scan.sampling.acs_first..scan.sampling.acs_first + scan.sampling.acs_lines;
+            let lesson = with_lesson.then(|| Lesson { kspace: scan.kspace.view(), lines, noise_variance });
+            filled(&scan.with(0, parameters, lesson)).kspace
+        };
+        // A power of two scales without rounding.
+        let factor = 2f32.powi(power);
+        let one = fill(scan.kspace.clone(), 0.3).mapv(|v| v * factor);
+        let scaled = fill(scan.kspace.mapv(|v| v * factor), 0.3 * f64::from(factor).powi(2));
+        let (error, whole) = (size(&(&one - &scaled)), size(&one));
+        prop_assert!(error <= 1e-5 * whole, "{error} of {whole}");
+    }
+
+    #[test]
+    fn even_noise_gives_weights_of_one(scan in scans()) {
+        let lines = scan.sampling.acs_first..scan.sampling.acs_first + scan.sampling.acs_lines;
+        // Noise far above any signal: every sample counts alike.
+        let lesson = Lesson { kspace: scan.kspace.view(), lines, noise_variance: 1e30 };
+        let taught = scan.with(0, Parameters::paper(), Some(lesson)).problem().unwrap().unwrap();
+        let plain = scan.entry(0).problem().unwrap().unwrap();
+        prop_assert_eq!(&taught.targets, &plain.targets);
+        for (found, expected) in taught.weights.iter().zip(&plain.weights) {
+            prop_assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+}
+
+/// Targets in a quiet region weigh more, as the inverse root of its energy, and noise sets the floor.
+#[test]
+fn weights_follow_the_energy_down_to_the_noise() {
+    let mut scan = scan(2, 60, 2, 0, (3, 3), (0, 0), 4);
+    for ((_, _, kx), sample) in scan.kspace.indexed_iter_mut() {
+        *sample = Complex32::new(if kx < 30 { 100.0 } else { 1.0 }, 0.0);
+    }
+    let lines = scan.sampling.acs_first..scan.sampling.acs_first + scan.sampling.acs_lines;
+    let ratio = |noise_variance: f64| {
+        let lesson = Lesson { kspace: scan.kspace.view(), lines: lines.clone(), noise_variance };
+        let problem = scan.with(0, Parameters::paper(), Some(lesson)).problem().unwrap().unwrap();
+        let columns = problem.domain.valid_columns();
+        problem.weight(0, &(columns - 1..columns))[0] / problem.weight(0, &(0..1))[0]
+    };
+    assert!((ratio(0.0) - 100.0).abs() < 1e-3, "{}", ratio(0.0));
+    assert!((ratio(0.5) - 100.0).abs() < 1e-3, "noise below the signal is part of its power: {}", ratio(0.5));
+    assert!((ratio(100.0) - 10.0).abs() < 1e-3, "noise above a signal takes its place: {}", ratio(100.0));
+}
+
+#[test]
+fn a_set_of_an_ensemble_is_what_it_is_alone() {
+    let scan = scan(2, 20, 3, 1, (4, 4), (0, 0), 9);
+    let fit = |ensemble: usize| {
+        let parameters = Parameters { iterations: 6, ensemble, ..Parameters::paper() };
+        let problem = scan.with(0, parameters, None).problem().unwrap().unwrap();
+        Cpu.fit(&[problem], &parameters, &Silent).unwrap().remove(0)
+    };
+    let (one, three) = (fit(1), fit(3));
+    assert_eq!(three.weights.networks, 3 * one.weights.networks);
+    assert_eq!(three.weights.part(0..4), one.weights);
+    assert_ne!(three.weights.part(4..8), one.weights);
+    let sets = [0, 4, 8].map(|at| Fit { weights: three.weights.part(at..at + 4), ..three.clone() });
+    let fills = sets.map(|fit| scan.entry(0).fill(&Cpu, &fit).unwrap().kspace);
+    let mean = (&fills[0] + &fills[1] + &fills[2]).mapv(|v| v / 3.0);
+    let together = scan.entry(0).fill(&Cpu, &three).unwrap().kspace;
+    assert!(size(&(&mean - &together)) < 1e-6 * size(&mean));
+}
+
+#[test]
+fn a_training_that_fails_says_so() {
+    let scan = scan(2, 30, 2, 0, (4, 4), (0, 0), 2);
+    let problem = scan.entry(0).problem().unwrap().unwrap();
+    let tensor = TensorBackend::new(candle_core::Device::Cpu);
+    for backend in [&Cpu as &dyn Backend, &tensor] {
+        let fit = |iterations, learning_rate| {
+            let parameters = Parameters { iterations, learning_rate, ..Parameters::published() };
+            backend.fit(std::slice::from_ref(&problem), &parameters, &Silent).unwrap().remove(0)
+        };
+        let good = fit(200, 3e-3);
+        assert!(!good.diverged && good.loss < problem.loss_of_zeros(&(0..problem.domain.valid_columns())));
+        assert!(fit(20, 1e6).diverged, "steps that are far too long");
+        assert!(fit(20, 1e30).diverged, "steps beyond all numbers");
     }
 }
 
@@ -139,7 +270,7 @@ fn tensors_give_the_same_bits_twice_and_alone_or_in_a_group() {
     let scan = scan(3, 21, 2, 0, (4, 4), (0, 0), 3);
     let backend = TensorBackend::new(candle_core::Device::Cpu);
     let problems: Vec<_> = (0..3).map(|number| scan.entry(number).problem().unwrap().unwrap()).collect();
-    let parameters = Parameters { iterations: 10, ..Parameters::default() };
+    let parameters = Parameters { iterations: 10, ..Parameters::paper() };
     let fit = |problems: &[_]| -> Vec<_> {
         backend.fit(problems, &parameters, &Silent).unwrap().into_iter().map(|fit| fit.weights).collect()
     };
@@ -185,6 +316,13 @@ fn data_that_cannot_be_filled_are_refused_with_a_reason() {
 
     let narrow = scan(2, 6, 3, 0, (3, 3), (0, 0), 1);
     assert!(matches!(narrow.entry(0).problem(), Err(JobError::BadData(_))));
+
+    let scan_9 = scan(2, 9, 3, 0, (3, 3), (0, 0), 1);
+    let lesson = |lines, noise_variance| Some(Lesson { kspace: scan_9.kspace.view(), lines, noise_variance });
+    let refused = |lesson| scan_9.with(0, Parameters::paper(), lesson).problem().unwrap_err();
+    assert!(matches!(refused(lesson(2..8, 0.0)), JobError::BadData(_)), "six lines");
+    assert!(matches!(refused(lesson(2..99, 0.0)), JobError::Bug(_)), "lines that are not there");
+    assert!(matches!(refused(lesson(2..9, f64::NAN)), JobError::Bug(_)), "noise that is no number");
 
     let mut broken = scan(2, 9, 3, 0, (3, 3), (0, 0), 1);
     broken.kspace[[1, 4, 4]].im = f32::NAN;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Init, VarBuilder, VarMap};
-use gpu_job::raki::layout::{HIDDEN_1, HIDDEN_2, KERNEL_3, TAPS};
+use gpu_job::raki::layout::{KERNEL_3, TAPS};
 use gpu_job::raki::{Backend, Cpu, Layout, Planes, Problem, TensorBackend, Weights};
 use proptest::prelude::*;
 
@@ -10,18 +10,35 @@ use crate::definition::{Wide, loss, random_kspace};
 
 struct Case {
     calibration: ndarray::Array3<kspace::Complex32>,
+    /// `[ky, kx]`.
+    of_samples: ndarray::Array2<f32>,
     problem: Problem,
     weights: Weights,
 }
 
-fn case(coils: usize, acceleration: usize, extra_lines: usize, width: usize, seed: u64) -> Case {
-    let layout = Layout { coils, acceleration };
-    let lines = layout.least_calibration_lines() + extra_lines;
-    let calibration = random_kspace(coils, lines, width, seed);
+fn layouts() -> impl Strategy<Value = Layout> {
+    let kernels = prop_oneof![Just(3usize), Just(5), Just(7)];
+    let hidden = prop_oneof![Just([32usize, 8]), Just([5, 3]), Just([12, 17])];
+    (1usize..=4, 2usize..=6, kernels, hidden).prop_map(|(coils, acceleration, kernel_1, hidden)| Layout {
+        coils,
+        acceleration,
+        kernel_1,
+        hidden,
+    })
+}
+
+/// Lines and samples beyond the least there can be; weights of samples between 0.5 and 1.5. Two sets of networks.
+fn case(layout: Layout, extra: (usize, usize), seed: u64) -> Case {
+    let (lines, width) = (layout.least_calibration_lines() + extra.0, 2 * layout.margin() + 1 + extra.1);
+    let calibration = random_kspace(layout.coils, lines, width, seed);
     let all: Vec<Option<usize>> = (0..lines).map(Some).collect();
-    let planes = Planes::new(calibration.view(), layout, acceleration, &all, 0, 1.0);
-    let weights = Weights::initial(layout, seed, 0, 0..layout.channels());
-    Case { calibration, problem: Problem::new(&planes, 0), weights }
+    let planes = Planes::new(calibration.view(), layout, layout.acceleration, &all, 0, 1.0);
+    let of_samples =
+        random_kspace(1, lines, width, seed + 1).index_axis(ndarray::Axis(0), 0).mapv(|v| 1.0 + 0.5 * v.re);
+    let of_sample = |output, column, row| of_samples[[row + 1 + output, column + layout.margin()]];
+    let problem = Problem::new(planes, 0, of_sample);
+    let weights = Weights::initial(layout, seed, 0, 0..2 * layout.channels());
+    Case { calibration, of_samples, problem, weights }
 }
 
 fn backends() -> [(&'static str, Box<dyn Backend>); 2] {
@@ -40,21 +57,24 @@ proptest! {
 
     #[test]
     fn gradients_are_those_of_the_definition(
-        coils in 1usize..=3, acceleration in 2usize..=5, extra in 0usize..4, width in 7usize..14, seed in 0u64..1000,
+        layout in layouts(), extra in (0usize..4, 0usize..7), seed in 0u64..1000,
     ) {
-        let case = case(coils, acceleration, extra, width, seed);
+        let case = case(layout, extra, seed);
         let columns = case.problem.domain.valid_columns();
         let window = columns / 3..columns;
         let weights = Wide::new(&case.weights);
-        let expected = loss(&weights, &case.calibration, window.clone());
+        let loss = |weights: &Wide| {
+            loss(weights, &case.calibration, |ky, kx| f64::from(case.of_samples[[ky, kx]]), window.clone())
+        };
+        let expected = loss(&weights);
         for (name, backend) in backends() {
             let (found, gradient) = backend.gradient(&case.problem, &case.weights, window.clone()).unwrap();
             prop_assert!((found / expected - 1.0).abs() < 1e-5, "{name}: loss {found}, expected {expected}");
-            let direction = Wide::direction(case.weights.layout, seed + 1);
+            let direction = Wide::direction(&case.weights, seed + 1);
             for layer in 0..3 {
                 let step = 1e-6;
-                let ahead = loss(&weights.moved(layer, &direction, step), &case.calibration, window.clone());
-                let behind = loss(&weights.moved(layer, &direction, -step), &case.calibration, window.clone());
+                let ahead = loss(&weights.moved(layer, &direction, step));
+                let behind = loss(&weights.moved(layer, &direction, -step));
                 let expected = (ahead - behind) / (2.0 * step);
                 let found: f64 = gradient.layers[layer]
                     .iter().zip(&direction.layers[layer]).map(|(g, d)| f64::from(*g) * d).sum();
@@ -65,8 +85,8 @@ proptest! {
     }
 
     #[test]
-    fn backends_agree(coils in 1usize..=8, acceleration in 2usize..=5, width in 7usize..31, seed in 0u64..1000) {
-        let case = case(coils, acceleration, 3, width, seed);
+    fn backends_agree(layout in layouts(), extra in (0usize..9, 0usize..31), seed in 0u64..1000) {
+        let case = case(layout, extra, seed);
         let window = 0..case.problem.domain.valid_columns().div_ceil(2);
         let [(loss_a, a), (loss_b, b)] =
             backends().map(|(_, backend)| backend.gradient(&case.problem, &case.weights, window.clone()).unwrap());
@@ -81,14 +101,15 @@ proptest! {
 /// The loss in plain tensor operations, differentiated by candle.
 #[test]
 fn gradients_are_those_of_autograd() {
-    let case = case(2, 3, 4, 19, 5);
-    let (layout, domain) = (case.problem.layout, case.problem.domain);
-    let (nets, outputs) = (layout.channels(), layout.outputs());
+    let layout = Layout { coils: 2, acceleration: 3, kernel_1: 7, hidden: [32, 8] };
+    let case = case(layout, (4, 12), 5);
+    let domain = case.problem.domain;
+    let (nets, outputs, [hidden_1, hidden_2]) = (case.weights.networks, layout.outputs(), layout.hidden);
     let window = 2..9;
     let variables = VarMap::new();
     let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
     let shapes =
-        [vec![nets * HIDDEN_1, layout.inputs()], vec![nets, HIDDEN_2, HIDDEN_1], vec![nets, TAPS * outputs, HIDDEN_2]];
+        [vec![nets * hidden_1, layout.inputs()], vec![nets, hidden_2, hidden_1], vec![nets, TAPS * outputs, hidden_2]];
     let mut layers = Vec::new();
     for (layer, shape) in shapes.iter().enumerate() {
         let name = format!("layer{layer}");
@@ -100,10 +121,10 @@ fn gradients_are_those_of_autograd() {
     }
 
     let positions = domain.positions(window.len());
-    let patches = case.problem.window(&window).to_vec();
+    let patches = case.problem.planes.patches(&window);
     let patches = Tensor::from_vec(patches, (positions, layout.inputs()), &Device::Cpu).unwrap();
     let hidden = layers[0].matmul(&patches.t().unwrap()).unwrap().relu().unwrap();
-    let hidden = hidden.reshape((nets, HIDDEN_1, positions)).unwrap();
+    let hidden = hidden.reshape((nets, hidden_1, positions)).unwrap();
     let hidden = layers[1].as_tensor().matmul(&hidden).unwrap().relu().unwrap();
     let taps = layers[2].as_tensor().matmul(&hidden).unwrap();
     let taps = taps.reshape((nets, TAPS, outputs, window.len() + 2, domain.rows())).unwrap();
@@ -111,7 +132,10 @@ fn gradients_are_those_of_autograd() {
         .map(|tap| {
             let part = taps.narrow(1, tap, 1).unwrap().squeeze(1).unwrap();
             let part = part.narrow(2, tap % KERNEL_3, window.len()).unwrap();
-            part.narrow(3, tap / KERNEL_3 * domain.step, domain.valid_rows()).unwrap()
+            // Rows that a tap does not have are zeros, and weigh nothing.
+            let row = tap / KERNEL_3 * domain.step;
+            let part = part.narrow(3, row, domain.rows() - row).unwrap();
+            part.pad_with_zeros(3, 0, row).unwrap()
         })
         .collect();
     let predicted = Tensor::stack(&parts, 0).unwrap().sum(0).unwrap();
@@ -120,7 +144,10 @@ fn gradients_are_those_of_autograd() {
         .flat_map(|(network, output)| case.problem.target(network, output, &window).to_vec())
         .collect();
     let targets = Tensor::from_vec(targets, predicted.shape(), &Device::Cpu).unwrap();
-    let norms = (predicted - targets).unwrap().sqr().unwrap().flatten_from(1).unwrap().sum(1).unwrap().sqrt().unwrap();
+    let weights: Vec<f32> = (0..outputs).flat_map(|output| case.problem.weight(output, &window).to_vec()).collect();
+    let weights = Tensor::from_vec(weights, &predicted.dims()[1..], &Device::Cpu).unwrap();
+    let residual = (predicted - targets).unwrap().broadcast_mul(&weights).unwrap();
+    let norms = residual.sqr().unwrap().flatten_from(1).unwrap().sum(1).unwrap().sqrt().unwrap();
     let gradients = norms.sum_all().unwrap().backward().unwrap();
 
     for (name, backend) in backends() {
@@ -135,10 +162,10 @@ fn gradients_are_those_of_autograd() {
 
 #[test]
 fn a_perfect_network_stays_as_it_is() {
-    let layout = Layout { coils: 1, acceleration: 2 };
+    let layout = Layout { coils: 1, acceleration: 2, kernel_1: 5, hidden: [32, 8] };
     let zeros = ndarray::Array3::zeros((1, 5, 9));
     let planes = Planes::new(zeros.view(), layout, 2, &[Some(0), Some(1), Some(2), Some(3), Some(4)], 0, 1.0);
-    let problem = Problem::new(&planes, 0);
+    let problem = Problem::new(planes, 0, |_, _, _| 1.0);
     let weights = Weights::initial(layout, 0, 0, 0..2);
     for (name, backend) in backends() {
         let (loss, gradient) = backend.gradient(&problem, &weights, 0..3).unwrap();

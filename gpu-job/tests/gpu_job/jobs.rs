@@ -171,7 +171,7 @@ fn bad_files_and_bad_parameters_are_told_apart() {
     for wrong in [
         Parameters { iterations: 0, ..Parameters::default() },
         Parameters { learning_rate: f64::NAN, ..Parameters::default() },
-        Parameters { window_divisor: 0, ..Parameters::default() },
+        Parameters { window: 0.0, ..Parameters::default() },
     ] {
         assert_eq!(exit(&good, wrong), Err(ExitCode::Usage));
     }

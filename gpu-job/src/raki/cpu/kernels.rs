@@ -6,7 +6,7 @@ use crate::raki::schedule::Step;
 
 /// A matrix over row-major memory, possibly read transposed.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub(in crate::raki) struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
@@ -15,12 +15,12 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    pub(super) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(in crate::raki) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(data.len(), rows * columns, "matrix of {rows} x {columns}");
         Self { data, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
-    pub(super) fn transposed(self) -> Self {
+    pub(in crate::raki) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -33,7 +33,7 @@ impl<'a> Matrix<'a> {
 
 /// `out = a b`, row-major. One thread: slices and groups of networks are what runs in parallel, and a product that
 /// is never split gives the same bits on any number of cores.
-pub(super) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
+pub(in crate::raki) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
     assert_eq!(a.columns, b.rows, "inner sizes");
     assert_eq!(out.len(), a.rows * b.columns, "size of the product");
     let signed = |stride: usize| stride as isize;
@@ -64,40 +64,74 @@ pub(super) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
     }
 }
 
+/// Runs a loop with the widest vectors of the machine. Loops are element-wise or keep a fixed number of sums, so that
+/// results do not depend on the width.
+fn wide<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
+
 /// Negative features become zero.
-pub(super) fn relu(features: &mut [f32]) {
-    for feature in features {
-        *feature = feature.max(0.0);
-    }
+pub(in crate::raki) fn relu(features: &mut [f32]) {
+    wide(|| features.iter_mut().for_each(|feature| *feature = feature.max(0.0)));
 }
 
 /// Features after ReLU become the gradient before it.
-pub(super) fn through_relu(features: &mut [f32], gradient: &[f32]) {
-    for (feature, gradient) in features.iter_mut().zip(gradient) {
-        *feature = if *feature > 0.0 { *gradient } else { 0.0 };
-    }
+pub(in crate::raki) fn through_relu(features: &mut [f32], gradient: &[f32]) {
+    wide(|| {
+        for (feature, gradient) in features.iter_mut().zip(gradient) {
+            *feature = if *feature > 0.0 { *gradient } else { 0.0 };
+        }
+    });
 }
 
-/// `sum += part`.
-pub(super) fn add(sum: &mut [f32], part: &[f32]) {
-    for (sum, part) in sum.iter_mut().zip(part) {
-        *sum += part;
-    }
+/// `sum += part`, as far as both reach.
+pub(in crate::raki) fn add(sum: &mut [f32], part: &[f32]) {
+    wide(|| sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part));
 }
 
-/// Sum of squares: short runs in single, the whole in double precision.
-pub(super) fn square_sum(values: &[f32]) -> f64 {
-    values.chunks(64).map(|run| f64::from(run.iter().map(|v| v * v).sum::<f32>())).sum()
+/// `to = factor * from`, as far as `from` reaches; zeros after.
+pub(in crate::raki) fn scaled(to: &mut [f32], from: &[f32], factor: f32) {
+    let (first, rest) = to.split_at_mut(from.len().min(to.len()));
+    wide(|| first.iter_mut().zip(from).for_each(|(to, from)| *to = factor * from));
+    rest.fill(0.0);
+}
+
+/// Sums kept side by side when squares are added.
+const LANES: usize = 16;
+
+/// Predictions p become `w w (p - t)`, of targets t and weights w. Returns the sum of `(w (p - t))^2`.
+pub(in crate::raki) fn residual(predicted: &mut [f32], target: &[f32], weight: &[f32]) -> f64 {
+    let one = |value: &mut f32, target: f32, weight: f32| {
+        let error = weight * (*value - target);
+        *value = weight * error;
+        error * error
+    };
+    wide(|| {
+        let mut sums = [0.0; LANES];
+        let (values, last_values) = predicted.as_chunks_mut::<LANES>();
+        let (targets, last_targets) = target.as_chunks::<LANES>();
+        let (weights, last_weights) = weight.as_chunks::<LANES>();
+        for ((values, targets), weights) in values.iter_mut().zip(targets).zip(weights) {
+            for lane in 0..LANES {
+                sums[lane] += one(&mut values[lane], targets[lane], weights[lane]);
+            }
+        }
+        let last = last_values.iter_mut().zip(last_targets).zip(last_weights);
+        let last: f32 = last.map(|((value, target), weight)| one(value, *target, *weight)).sum();
+        sums.iter().map(|sum| f64::from(*sum)).sum::<f64>() + f64::from(last)
+    })
 }
 
 /// One step of Adam in one pass over weights, gradient and both means.
-pub(super) fn adam(weights: &mut [f32], gradient: &[f32], mean: &mut [f32], square: &mut [f32], step: Step) {
+pub(in crate::raki) fn adam(weights: &mut [f32], gradient: &[f32], mean: &mut [f32], square: &mut [f32], step: Step) {
     let (decay_1, decay_2) = (step.decay_1 as f32, step.decay_2 as f32);
     let (new_1, new_2) = ((1.0 - step.decay_1) as f32, (1.0 - step.decay_2) as f32);
     let (rate, epsilon) = (step.rate as f32, step.epsilon as f32);
-    for (((weight, gradient), mean), square) in weights.iter_mut().zip(gradient).zip(mean).zip(square) {
-        *mean = decay_1 * *mean + new_1 * gradient;
-        *square = decay_2 * *square + new_2 * gradient * gradient;
-        *weight -= rate * *mean / (square.sqrt() + epsilon);
-    }
+    wide(|| {
+        for (((weight, gradient), mean), square) in weights.iter_mut().zip(gradient).zip(mean).zip(square) {
+            *mean = decay_1 * *mean + new_1 * gradient;
+            *square = decay_2 * *square + new_2 * gradient * gradient;
+            *weight -= rate * *mean / (square.sqrt() + epsilon);
+        }
+    });
 }

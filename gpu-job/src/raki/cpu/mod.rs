@@ -3,7 +3,7 @@
 //! The unit of parallel work is a fixed number of networks of one slice: they share patches and nothing else, their
 //! buffers stay near the cache, and since the grouping does not depend on the number of cores, neither do the results.
 
-mod kernels;
+pub(super) mod kernels;
 mod unit;
 
 use std::ops::Range;
@@ -12,14 +12,15 @@ use rayon::prelude::*;
 
 use self::unit::{Buffers, Unit};
 use super::layout::{Domain, Layout};
+use super::parameters::Parameters;
 use super::patches::{Planes, Problem};
-use super::weights::Weights;
-use super::{Backend, Fit, Parameters};
+use super::weights::{Weights, last_window};
+use super::{Backend, Fit};
 use crate::error::JobError;
 use crate::progress::Progress;
 
 /// Networks trained together: enough rows for an efficient product, few enough for the cache.
-const NETWORKS: usize = 8;
+pub const NETWORKS: usize = 8;
 /// Valid columns predicted together.
 const COLUMNS: usize = 16;
 
@@ -37,11 +38,13 @@ impl Backend for Cpu {
     }
 
     fn gradient(&self, problem: &Problem, weights: &Weights, window: Range<usize>) -> Result<(f64, Weights), JobError> {
+        let patches = problem.planes.patches(&window);
         let parts: Vec<(f64, Weights)> = groups(weights.networks)
             .map(|networks| {
                 let part = weights.part(networks.clone());
                 let mut gradient = Weights::zeros(problem.layout, networks.len());
-                let loss = Unit::new(problem, networks, window.len()).gradient(&part, &window, &mut gradient);
+                let mut unit = Unit::new(problem, &patches, networks, window.len());
+                let loss = unit.gradient(&part, &window, 0, &mut gradient);
                 (loss, gradient)
             })
             .collect();
@@ -55,18 +58,17 @@ impl Backend for Cpu {
         parameters: &Parameters,
         progress: &dyn Progress,
     ) -> Result<Vec<Fit>, JobError> {
-        problems
-            .par_iter()
-            .map(|problem| {
-                let columns = parameters.window(problem.domain.valid_columns());
-                let parts: Vec<Fit> = groups(problem.layout.channels())
-                    .map(|networks| Unit::new(problem, networks, columns).train(parameters, progress))
-                    .collect::<Result<_, _>>()?;
-                let loss = parts.iter().map(|part| part.loss).sum();
-                let weights: Vec<Weights> = parts.into_iter().map(|part| part.weights).collect();
-                Ok(Fit { weights: Weights::concatenate(problem.layout, &weights), loss })
-            })
-            .collect()
+        let fit = |problem: &Problem| {
+            let columns = parameters.columns(problem.domain);
+            let patches = problem.planes.patches(&(0..problem.domain.valid_columns()));
+            let parts: Vec<(Weights, f64)> = groups(parameters.networks(problem.layout))
+                .map(|networks| Unit::new(problem, &patches, networks, columns).train(parameters, progress))
+                .collect::<Result<_, _>>()?;
+            let (weights, losses): (Vec<Weights>, Vec<f64>) = parts.into_iter().unzip();
+            let weights = Weights::concatenate(problem.layout, &weights);
+            Ok(Fit::new(problem, weights, losses.iter().sum(), &last_window(problem.domain, parameters)))
+        };
+        problems.par_iter().map(fit).collect()
     }
 
     fn predict(&self, weights: &Weights, planes: &Planes) -> Result<Vec<f32>, JobError> {
@@ -99,7 +101,7 @@ fn predict_columns(weights: &Weights, planes: &Planes, window: &Range<usize>) ->
 /// Windows side by side.
 fn assemble(layout: Layout, domain: Domain, networks: usize, chunks: &[Vec<f32>]) -> Vec<f32> {
     let outputs = networks * layout.outputs();
-    let mut whole = Vec::with_capacity(outputs * domain.valid_columns() * domain.valid_rows());
+    let mut whole = Vec::with_capacity(outputs * domain.valid_columns() * domain.rows());
     for output in 0..outputs {
         for chunk in chunks {
             let length = chunk.len() / outputs;

@@ -1,0 +1,274 @@
+//! The backend on candle tensors: problems side by side in one tensor, for CUDA.
+//!
+//! Eight matrix products and ten fused operations a step, however many problems there are. Products run in TF32 on
+//! CUDA, which changes images by less than the seed does.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+mod ops;
+
+use std::ops::Range;
+
+use candle_core::{DType, Device, Tensor};
+
+use self::ops::Op;
+use super::layout::{Domain, Layout, TAPS};
+use super::parameters::Parameters;
+use super::patches::{Planes, Problem};
+use super::schedule::Steps;
+use super::weights::{Weights, last_window, windows};
+use super::{Backend, Fit};
+use crate::error::JobError;
+use crate::progress::Progress;
+
+/// Memory that the problems of a group may take by [`Problem::size`]: 16 GB hold them beside the images and CUDA itself.
+const GROUP_BYTES: usize = 10 << 30;
+/// This many slices fill the largest GPUs with work.
+const GROUP_MOST: usize = 32;
+/// Valid columns predicted together.
+const COLUMNS: usize = 64;
+
+/// A candle device.
+#[derive(Debug, Clone)]
+pub struct TensorBackend {
+    device: Device,
+}
+
+/// Layers: 1 is `[problem, network * hidden 1, input]`, 2 and 3 `[problem * network, out, in]`.
+type Layers = [Tensor; 3];
+
+/// Sizes of a batch and its window of columns.
+#[derive(Debug, Clone, Copy)]
+struct Batch {
+    layout: Layout,
+    domain: Domain,
+    problems: usize,
+    /// Of one problem.
+    networks: usize,
+    columns: usize,
+    /// First valid column of the window.
+    first: usize,
+}
+
+/// What the backward pass needs of the forward pass.
+struct Forward {
+    hidden_1: Tensor,
+    hidden_2: Tensor,
+    taps: Tensor,
+}
+
+/// What a step writes besides its products.
+struct Scratch {
+    residual: Tensor,
+    taps: Tensor,
+}
+
+impl Batch {
+    fn over(self, window: &Range<usize>) -> Self {
+        Self { columns: window.len(), first: window.start, ..self }
+    }
+
+    const fn nets(&self) -> usize {
+        self.problems * self.networks
+    }
+
+    const fn positions(&self) -> usize {
+        self.domain.positions(self.columns)
+    }
+
+    /// Samples of one output.
+    const fn samples(&self) -> usize {
+        self.columns * self.domain.rows()
+    }
+
+    fn shapes(&self) -> [(usize, usize, usize); 3] {
+        let [hidden_1, hidden_2] = self.layout.hidden;
+        [
+            (self.problems, self.networks * hidden_1, self.layout.inputs()),
+            (self.nets(), hidden_2, hidden_1),
+            (self.nets(), TAPS * self.layout.outputs(), hidden_2),
+        ]
+    }
+
+    /// Patches `[problem, position, input]` of planes `[problem, channel, line, kx]`.
+    fn patches(self, planes: &Tensor) -> candle_core::Result<Tensor> {
+        let shape = (self.problems, self.positions(), self.layout.inputs());
+        let patches = Tensor::zeros(shape, DType::F32, planes.device())?;
+        patches.inplace_op2(planes, &Op::Patches(self))?;
+        Ok(patches)
+    }
+
+    /// `patches` is `[problem, position, input]`; taps `[problem * network, tap * output, position]`.
+    fn forward(self, layers: &Layers, patches: &Tensor) -> candle_core::Result<Forward> {
+        let hidden_1 = layers[0].matmul(&patches.t()?)?;
+        hidden_1.inplace_op1(&Op::Relu)?;
+        let hidden_1 = hidden_1.reshape((self.nets(), self.layout.hidden[0], self.positions()))?;
+        let hidden_2 = layers[1].matmul(&hidden_1)?;
+        hidden_2.inplace_op1(&Op::Relu)?;
+        let taps = layers[2].matmul(&hidden_2)?;
+        Ok(Forward { hidden_1, hidden_2, taps })
+    }
+
+    fn scratch(self, device: &Device) -> candle_core::Result<Scratch> {
+        let zeros = |shape| Tensor::zeros(shape, DType::F32, device);
+        let residual = zeros((self.nets(), 1, self.output() + 1))?;
+        Ok(Scratch { residual, taps: zeros((self.nets(), TAPS * self.layout.outputs(), self.positions()))? })
+    }
+
+    /// Gradient; the losses stay at the end of the residuals. `patches` is of the window, `references` of all columns.
+    fn gradient(
+        self,
+        layers: &Layers,
+        patches: &Tensor,
+        references: &Tensor,
+        scratch: &Scratch,
+    ) -> candle_core::Result<Layers> {
+        let Forward { hidden_1, hidden_2, taps } = self.forward(layers, patches)?;
+        scratch.residual.inplace_op3(&taps, references, &Op::Residual(self))?;
+        scratch.taps.inplace_op2(&scratch.residual, &Op::Spread(self))?;
+        let layer_3 = scratch.taps.matmul(&hidden_2.t()?)?;
+        let pulled = layers[2].t()?.matmul(&scratch.taps)?;
+        // From here on features are the gradient before their ReLU.
+        hidden_2.inplace_op2(&pulled, &Op::ThroughRelu)?;
+        let layer_2 = hidden_2.matmul(&hidden_1.t()?)?;
+        let pulled = layers[1].t()?.matmul(&hidden_2)?;
+        hidden_1.inplace_op2(&pulled, &Op::ThroughRelu)?;
+        let rows = self.networks * self.layout.hidden[0];
+        // The gradient of the patches is never formed.
+        let layer_1 = hidden_1.reshape((self.problems, rows, self.positions()))?.matmul(patches)?;
+        Ok([layer_1, layer_2, layer_3])
+    }
+
+    /// Losses `[problem * network]`, read back.
+    fn losses(self, scratch: &Scratch) -> candle_core::Result<Vec<f32>> {
+        scratch.residual.narrow(2, self.output(), 1)?.flatten_all()?.to_vec1()
+    }
+}
+
+/// Lines and references of problems, on the device.
+struct Data {
+    /// `[problem, channel, line, kx]`.
+    planes: Tensor,
+    /// `[problem, channel + 1, output, column, row]`: targets, then weights.
+    references: Tensor,
+}
+
+impl TensorBackend {
+    /// Computes on `device`.
+    #[must_use]
+    pub fn new(device: Device) -> Self {
+        #[cfg(feature = "cuda")]
+        if device.is_cuda() {
+            candle_core::cuda::set_gemm_reduced_precision_f32(true);
+        }
+        Self { device }
+    }
+
+    /// Weights in front of zeros for the two means of Adam, `[3, weight]` of each layer.
+    fn states(&self, weights: &[Weights]) -> candle_core::Result<Layers> {
+        let state = |layer: usize| {
+            let mut all: Vec<f32> = weights.iter().flat_map(|w| w.layers[layer].iter().copied()).collect();
+            let count = all.len();
+            all.resize(3 * count, 0.0);
+            Tensor::from_vec(all, (3, count), &self.device)
+        };
+        Ok([state(0)?, state(1)?, state(2)?])
+    }
+
+    /// The weights in states, not copied.
+    fn views(batch: Batch, states: &Layers) -> candle_core::Result<Layers> {
+        let [first, second, third] = batch.shapes();
+        let view = |at: usize, shape| states[at].narrow(0, 0, 1)?.reshape(shape);
+        Ok([view(0, first)?, view(1, second)?, view(2, third)?])
+    }
+
+    fn weights(batch: Batch, layers: &Layers) -> candle_core::Result<Vec<Weights>> {
+        let flat = |at: usize| layers[at].flatten_all()?.to_vec1::<f32>();
+        let layers = [flat(0)?, flat(1)?, flat(2)?];
+        let whole = Weights { layout: batch.layout, networks: batch.nets(), layers };
+        Ok((0..batch.problems).map(|at| whole.part(at * batch.networks..(at + 1) * batch.networks)).collect())
+    }
+
+    fn data(&self, problems: &[Problem]) -> candle_core::Result<Data> {
+        let planes: Vec<f32> = problems.iter().flat_map(|p| p.planes.samples()).copied().collect();
+        let references: Vec<f32> = problems.iter().flat_map(|p| p.targets.iter().chain(&p.weights)).copied().collect();
+        let (planes_count, references_count) = (planes.len(), references.len());
+        Ok(Data {
+            planes: Tensor::from_vec(planes, planes_count, &self.device)?,
+            references: Tensor::from_vec(references, references_count, &self.device)?,
+        })
+    }
+}
+
+impl Backend for TensorBackend {
+    fn group(&self, problem_bytes: usize) -> usize {
+        (GROUP_BYTES / problem_bytes.max(1)).clamp(1, GROUP_MOST)
+    }
+
+    fn gradient(&self, problem: &Problem, weights: &Weights, window: Range<usize>) -> Result<(f64, Weights), JobError> {
+        let (layout, domain, networks) = (problem.layout, problem.domain, weights.networks);
+        let batch = Batch { layout, domain, problems: 1, networks, columns: window.len(), first: window.start };
+        let data = self.data(std::slice::from_ref(problem))?;
+        let layers = Self::views(batch, &self.states(std::slice::from_ref(weights))?)?;
+        let scratch = batch.scratch(&self.device)?;
+        let gradient = batch.gradient(&layers, &batch.patches(&data.planes)?, &data.references, &scratch)?;
+        let gradient = Self::weights(batch, &gradient)?.pop();
+        let loss = batch.losses(&scratch)?.into_iter().map(f64::from).sum();
+        Ok((loss, gradient.ok_or_else(|| JobError::Bug("a batch of no problems".to_owned()))?))
+    }
+
+    fn fit(
+        &self,
+        problems: &[Problem],
+        parameters: &Parameters,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Fit>, JobError> {
+        let Some(first) = problems.first() else { return Ok(Vec::new()) };
+        let (layout, domain, networks) = (first.layout, first.domain, parameters.networks(first.layout));
+        let all = domain.valid_columns();
+        let whole = Batch { layout, domain, problems: problems.len(), networks, columns: all, first: 0 };
+        let data = self.data(problems)?;
+        let patches = whole.patches(&data.planes)?;
+        let initial: Vec<Weights> =
+            problems.iter().map(|p| Weights::initial(layout, parameters.seed, p.entry, 0..networks)).collect();
+        let states = self.states(&initial)?;
+        let layers = Self::views(whole, &states)?;
+        let last = last_window(domain, parameters);
+        let scratch = whole.over(&last).scratch(&self.device)?;
+        for (window, step) in windows(domain, parameters).iter().zip(Steps::new(parameters)) {
+            if progress.cancelled() {
+                return Err(JobError::Interrupted);
+            }
+            let batch = whole.over(window);
+            let patches = patches.narrow(1, window.start * domain.rows(), batch.positions())?;
+            let gradient = batch.gradient(&layers, &patches, &data.references, &scratch)?;
+            for (state, gradient) in states.iter().zip(&gradient) {
+                state.inplace_op2(gradient, &Op::Adam(step))?;
+            }
+            progress.advance((problems.len() * networks) as u64);
+        }
+        let losses = whole.over(&last).losses(&scratch)?;
+        let fits = Self::weights(whole, &layers)?.into_iter().zip(losses.chunks(networks)).zip(problems);
+        Ok(fits
+            .map(|((weights, losses), problem)| {
+                Fit::new(problem, weights, losses.iter().map(|loss| f64::from(*loss)).sum(), &last)
+            })
+            .collect())
+    }
+
+    fn predict(&self, weights: &Weights, planes: &Planes) -> Result<Vec<f32>, JobError> {
+        let (layout, domain, networks) = (planes.layout(), planes.domain(), weights.networks);
+        let whole = Batch { layout, domain, problems: 1, networks, columns: domain.valid_columns(), first: 0 };
+        let layers = Self::views(whole, &self.states(std::slice::from_ref(weights))?)?;
+        let planes = Tensor::from_slice(planes.samples(), planes.samples().len(), &self.device)?;
+        let mut parts = Vec::new();
+        for start in (0..whole.columns).step_by(COLUMNS) {
+            let batch = whole.over(&(start..(start + COLUMNS).min(whole.columns)));
+            let forward = batch.forward(&layers, &batch.patches(&planes)?)?;
+            let output = Tensor::zeros((networks * layout.outputs(), batch.samples()), DType::F32, &self.device)?;
+            output.inplace_op2(&forward.taps, &Op::SumTaps(batch))?;
+            parts.push(output);
+        }
+        Ok(Tensor::cat(&parts, 1)?.flatten_all()?.to_vec1()?)
+    }
+}
