@@ -1,9 +1,34 @@
-//! Hands the git revision to the program, where there is one.
+//! Hands the git revision to the program, where there is one, and compiles the CUDA kernels for a build with CUDA.
 #![expect(clippy::disallowed_methods, reason = "cargo talks to build scripts this way")]
 
+use std::path::Path;
 use std::process::Command;
 
-fn main() {
+fn main() -> Result<(), String> {
+    revision();
+    if std::env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        kernels()?;
+    }
+    Ok(())
+}
+
+/// PTX for the least compute capability that the program is to run on; drivers compile it for every later one.
+fn kernels() -> Result<(), String> {
+    const SOURCE: &str = "src/raki/tensor/kernels.cu";
+    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-env-changed=CUDA_COMPUTE_CAP");
+    let capability = std::env::var("CUDA_COMPUTE_CAP").unwrap_or_else(|_| "75".to_owned());
+    let out = std::env::var_os("OUT_DIR").ok_or("cargo has named no OUT_DIR")?;
+    let mut compiler = Command::new("nvcc");
+    compiler.args(["--ptx", "-O3", &format!("-arch=compute_{capability}"), SOURCE, "-o"]);
+    match compiler.arg(Path::new(&out).join("raki.ptx")).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("nvcc refused {SOURCE} with {status}, see its messages above")),
+        Err(error) => Err(format!("nvcc cannot be run ({error}): install it as gpu-job/cuda/README.md says")),
+    }
+}
+
+fn revision() {
     // Set by an image build, whose context has no .git.
     println!("cargo::rerun-if-env-changed=RAKI_GIT_REVISION");
     let git = |arguments: &[&str]| {

@@ -113,7 +113,7 @@ impl Parameters {
         if !(self.window > 0.0 && self.window <= 1.0) {
             return refuse("window", &self.window, "a part of the readout, above 0 and up to 1");
         }
-        if self.kernel_1 % 2 == 0 || self.kernel_1 > WIDEST_KERNEL {
+        if self.kernel_1.is_multiple_of(2) || self.kernel_1 > WIDEST_KERNEL {
             return refuse("kernel_1", &self.kernel_1, &format!("an odd number from 1 to {WIDEST_KERNEL}"));
         }
         if self.hidden.iter().any(|features| !(1..=MOST_FEATURES).contains(features)) {

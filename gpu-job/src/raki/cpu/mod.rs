@@ -20,7 +20,7 @@ use crate::error::JobError;
 use crate::progress::Progress;
 
 /// Networks trained together: enough rows for an efficient product, few enough for the cache.
-const NETWORKS: usize = 8;
+pub const NETWORKS: usize = 8;
 /// Valid columns predicted together.
 const COLUMNS: usize = 16;
 
