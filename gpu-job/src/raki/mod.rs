@@ -56,18 +56,18 @@ pub use weights::Weights;
 pub struct Fit {
     /// The weights of all networks.
     pub weights: Weights,
-    /// Sum over the channels of the norm of the weighted residual at the last step, mean over the sets.
+    /// Sum over the channels of the norm of the weighted residual of all targets after training, mean over the sets.
     pub loss: f64,
     /// Whether training failed: weights or loss are not finite, or zeros would predict better. Such networks are not to be used.
     pub diverged: bool,
 }
 
 impl Fit {
-    /// Judges the weights after the last step, whose loss over all sets was `loss` under `window`.
-    fn new(problem: &Problem, weights: Weights, loss: f64, window: &Range<usize>) -> Self {
+    /// Judges trained weights, whose loss over all sets and all targets is `loss`.
+    fn new(problem: &Problem, weights: Weights, loss: f64) -> Self {
         let loss = loss * problem.layout.channels() as f64 / weights.networks as f64;
         let finite = loss.is_finite() && weights.layers.iter().flatten().all(|weight| weight.is_finite());
-        Self { diverged: !finite || loss > problem.loss_of_zeros(window), weights, loss }
+        Self { diverged: !finite || loss > problem.loss_of_zeros(), weights, loss }
     }
 }
 

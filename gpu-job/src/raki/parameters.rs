@@ -35,6 +35,8 @@ pub struct Parameters {
 
 /// Steps of Adam beyond which something was mistyped.
 const MOST_ITERATIONS: usize = 1_000_000;
+/// Columns of a training window, where the readout has as many.
+const LEAST_COLUMNS: usize = 8;
 /// The widest kernel of layer 1. Seven samples were measured to be enough.
 const WIDEST_KERNEL: usize = 15;
 /// The most features of a layer.
@@ -71,10 +73,11 @@ impl Parameters {
         Self { iterations: 1000, learning_rate: 3e-3, schedule: Schedule::Constant, window: 1.0, ..Self::paper() }
     }
 
-    /// For a [`Lesson`](super::lesson::Lesson) and its weighted loss, which needs fewer and smaller steps.
+    /// For a [`Lesson`](super::lesson::Lesson) and its weighted loss, whose gradient needs few samples: 400 steps on 0.03
+    /// of the readout train as well as 200 on 0.12, for three fifths of the work. Seven samples of kx are 0.2 to 0.3 dB better than five.
     #[must_use]
     pub const fn weighted() -> Self {
-        Self { iterations: 200, window: 0.12, kernel_1: 7, ..Self::paper() }
+        Self { iterations: 400, window: 0.03, kernel_1: 7, ..Self::paper() }
     }
 
     /// Sizes of the networks for a slice.
@@ -89,11 +92,11 @@ impl Parameters {
         self.ensemble * layout.channels()
     }
 
-    /// Columns of a training window.
+    /// Columns of a training window: the part of the readout, but not so few that a step on a short readout sees next to nothing.
     #[must_use]
     pub fn columns(&self, domain: Domain) -> usize {
         let columns = domain.valid_columns();
-        ((self.window * columns as f64).ceil() as usize).clamp(1, columns)
+        ((self.window * columns as f64).ceil() as usize).max(LEAST_COLUMNS).min(columns)
     }
 
     /// Refuses values that cannot train anything.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use kspace::Complex32;
 use ndarray::ArrayView3;
 
-use super::layout::{Domain, KERNEL_3, KERNEL_KY, Layout};
+use super::layout::{Domain, KERNEL_3, KERNEL_KY, Layout, TAPS};
 use super::parameters::Parameters;
 
 /// Real planes `[channel, line, kx]` of some lines of k-space: real parts of all coils, then imaginary parts.
@@ -150,12 +150,13 @@ impl Problem {
         &samples[(at + window.start) * rows..(at + window.end) * rows]
     }
 
-    /// The loss under a window of networks that predict zeros, summed over one set.
+    /// The loss over all targets of networks that predict zeros, summed over one set.
     #[must_use]
-    pub fn loss_of_zeros(&self, window: &Range<usize>) -> f64 {
+    pub fn loss_of_zeros(&self) -> f64 {
+        let all = 0..self.domain.valid_columns();
         let norm = |channel| -> f64 {
             let squares = (0..self.layout.outputs()).map(|output| -> f64 {
-                let pairs = self.target(channel, output, window).iter().zip(self.weight(output, window));
+                let pairs = self.target(channel, output, &all).iter().zip(self.weight(output, &all));
                 pairs.map(|(target, weight)| f64::from(target * weight).powi(2)).sum()
             });
             squares.sum::<f64>().sqrt()
@@ -163,16 +164,19 @@ impl Problem {
         (0..self.layout.channels()).map(norm).sum()
     }
 
-    /// Most bytes that training one problem takes: its lines, patches and targets; weights, their gradient and the
-    /// two means of Adam; and of one step three times the features of layer 1 and eight times those of a tap.
+    /// Most bytes that training one problem takes side by side with others: 4 times the numbers of
+    ///
+    /// - its lines, patches and targets over all columns,
+    /// - 5 times its weights: with two means of Adam, and their gradient before and after it is written,
+    /// - of a window, 3 times the features of layers 1 and 2, twice the taps, and the residual.
     #[must_use]
     pub fn size(layout: Layout, domain: Domain, parameters: &Parameters) -> usize {
         let (networks, [hidden_1, hidden_2]) = (parameters.networks(layout), layout.hidden);
         let lines = layout.channels() * domain.lines * domain.width;
         let patches = domain.columns() * domain.rows() * layout.inputs();
         let targets = (layout.channels() + 1) * domain.samples(layout);
-        let weights = 4 * networks * layout.weights().iter().sum::<usize>();
-        let features = 3 * hidden_1 + 3 * hidden_2 + 8 * layout.outputs();
+        let weights = 5 * networks * layout.weights().iter().sum::<usize>();
+        let features = 3 * (hidden_1 + hidden_2) + (2 * TAPS + 1) * layout.outputs();
         let step = networks * features * domain.positions(parameters.columns(domain));
         size_of::<f32>() * (lines + patches + targets + weights + step)
     }

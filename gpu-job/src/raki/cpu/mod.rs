@@ -14,7 +14,7 @@ use self::unit::{Buffers, Unit};
 use super::layout::{Domain, Layout};
 use super::parameters::Parameters;
 use super::patches::{Planes, Problem};
-use super::weights::{Weights, last_window};
+use super::weights::Weights;
 use super::{Backend, Fit};
 use crate::error::JobError;
 use crate::progress::Progress;
@@ -61,12 +61,12 @@ impl Backend for Cpu {
         let fit = |problem: &Problem| {
             let columns = parameters.columns(problem.domain);
             let patches = problem.planes.patches(&(0..problem.domain.valid_columns()));
-            let parts: Vec<(Weights, f64)> = groups(parameters.networks(problem.layout))
+            let parts: Vec<Weights> = groups(parameters.networks(problem.layout))
                 .map(|networks| Unit::new(problem, &patches, networks, columns).train(parameters, progress))
                 .collect::<Result<_, _>>()?;
-            let (weights, losses): (Vec<Weights>, Vec<f64>) = parts.into_iter().unzip();
-            let weights = Weights::concatenate(problem.layout, &weights);
-            Ok(Fit::new(problem, weights, losses.iter().sum(), &last_window(problem.domain, parameters)))
+            let weights = Weights::concatenate(problem.layout, &parts);
+            let loss = loss(problem, &patches, &weights);
+            Ok(Fit::new(problem, weights, loss))
         };
         problems.par_iter().map(fit).collect()
     }
@@ -80,6 +80,28 @@ impl Backend for Cpu {
             .collect();
         Ok(assemble(layout, domain, weights.networks, &chunks))
     }
+}
+
+/// The loss over all columns, whose patches are given.
+fn loss(problem: &Problem, patches: &[f32], weights: &Weights) -> f64 {
+    let (layout, domain) = (problem.layout, problem.domain);
+    let of_group = |networks: Range<usize>| {
+        let part = weights.part(networks.clone());
+        let mut squares = vec![0.0; networks.len()];
+        for start in (0..domain.valid_columns()).step_by(COLUMNS) {
+            let window = start..(start + COLUMNS).min(domain.valid_columns());
+            let mut buffers = Buffers::new(layout, domain, networks.len(), window.len());
+            let column = domain.rows() * layout.inputs();
+            buffers.layer_1(&part, &patches[start * column..][..domain.positions(window.len()) * layout.inputs()]);
+            for (at, square) in squares.iter_mut().enumerate() {
+                *square += buffers.square(&part, at, problem, networks.start + at, &window);
+            }
+        }
+        squares.into_iter().map(f64::sqrt).sum::<f64>()
+    };
+    // Added one after another, so that the sum does not depend on the number of threads.
+    let losses: Vec<f64> = groups(weights.networks).map(of_group).collect();
+    losses.iter().sum()
 }
 
 /// `[network, output, column, row]` over a window.

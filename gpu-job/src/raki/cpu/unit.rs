@@ -82,6 +82,23 @@ impl Buffers {
         &mut self.output
     }
 
+    /// Square of the loss of one network after [`Self::layer_1`]. Leaves the residuals multiplied by the weights twice.
+    pub(super) fn square(
+        &mut self,
+        weights: &Weights,
+        network: usize,
+        problem: &Problem,
+        number: usize,
+        window: &Range<usize>,
+    ) -> f64 {
+        self.predict(weights, network);
+        let predicted = self.output.chunks_exact_mut(self.samples).enumerate();
+        let squares = predicted.map(|(output, predicted)| {
+            residual(predicted, problem.target(number, output, window), problem.weight(output, window))
+        });
+        squares.sum()
+    }
+
     /// Loss of one network, and its gradient for layers 2 and 3. The gradient of its features of layer 1 takes their
     /// place. `network` counts from the first of these weights, `number` from the first of the problem.
     fn pull(
@@ -93,13 +110,8 @@ impl Buffers {
         number: usize,
         window: &Range<usize>,
     ) -> f64 {
-        self.predict(weights, network);
+        let loss = self.square(weights, network, problem, number, window).sqrt();
         let (outputs, [hidden_1, hidden_2]) = (self.layout.outputs(), self.layout.hidden);
-        let predicted = self.output.chunks_exact_mut(self.samples).enumerate();
-        let squares = predicted.map(|(output, predicted)| {
-            residual(predicted, problem.target(number, output, window), problem.weight(output, window))
-        });
-        let loss = squares.sum::<f64>().sqrt();
         // The norm has no gradient at zero; a network that is perfect stays as it is.
         let scale = if loss > 0.0 { (1.0 / loss) as f32 } else { 0.0 };
         for (part, values) in self.taps.chunks_exact_mut(self.positions).enumerate() {
@@ -165,27 +177,22 @@ impl<'a> Unit<'a> {
         loss
     }
 
-    /// Trains from the initial weights. Returns them with the sum of the losses at the last step.
-    pub(super) fn train(
-        mut self,
-        parameters: &Parameters,
-        progress: &dyn Progress,
-    ) -> Result<(Weights, f64), JobError> {
+    /// Trains from the initial weights.
+    pub(super) fn train(mut self, parameters: &Parameters, progress: &dyn Progress) -> Result<Weights, JobError> {
         let layout = self.problem.layout;
         let mut weights = Weights::initial(layout, parameters.seed, self.problem.entry, self.networks.clone());
         let mut gradient = Weights::zeros(layout, weights.networks);
         let (mut mean, mut square) = (gradient.clone(), gradient.clone());
-        let mut loss = 0.0;
         for (window, step) in windows(self.problem.domain, parameters).iter().zip(Steps::new(parameters)) {
             if progress.cancelled() {
                 return Err(JobError::Interrupted);
             }
-            loss = self.gradient(&weights, window, window.start, &mut gradient);
+            self.gradient(&weights, window, window.start, &mut gradient);
             for (at, gradient) in gradient.layers.iter().enumerate() {
                 adam(&mut weights.layers[at], gradient, &mut mean.layers[at], &mut square.layers[at], step);
             }
             progress.advance(self.networks.len() as u64);
         }
-        Ok((weights, loss))
+        Ok(weights)
     }
 }

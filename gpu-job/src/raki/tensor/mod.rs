@@ -16,7 +16,7 @@ use super::layout::{Domain, Layout, TAPS};
 use super::parameters::Parameters;
 use super::patches::{Planes, Problem};
 use super::schedule::Steps;
-use super::weights::{Weights, last_window, windows};
+use super::weights::{Weights, windows};
 use super::{Backend, Fit};
 use crate::error::JobError;
 use crate::progress::Progress;
@@ -140,8 +140,29 @@ impl Batch {
     }
 
     /// Losses `[problem * network]`, read back.
-    fn losses(self, scratch: &Scratch) -> candle_core::Result<Vec<f32>> {
-        scratch.residual.narrow(2, self.output(), 1)?.flatten_all()?.to_vec1()
+    fn losses(self, residual: &Tensor) -> candle_core::Result<Vec<f32>> {
+        residual.narrow(2, self.output(), 1)?.flatten_all()?.to_vec1()
+    }
+
+    /// Losses `[problem * network]` over all columns, as many at a time as a step has. `self` and `patches` are of all columns.
+    fn all_losses(
+        self,
+        step: usize,
+        layers: &Layers,
+        patches: &Tensor,
+        references: &Tensor,
+    ) -> candle_core::Result<Vec<f64>> {
+        let mut squares = vec![0.0; self.nets()];
+        for start in (0..self.columns).step_by(step) {
+            let batch = self.over(&(start..(start + step).min(self.columns)));
+            let patches = patches.narrow(1, start * self.domain.rows(), batch.positions())?;
+            let residual = Tensor::zeros((self.nets(), 1, batch.output() + 1), DType::F32, patches.device())?;
+            residual.inplace_op3(&batch.forward(layers, &patches)?.taps, references, &Op::Residual(batch))?;
+            for (square, loss) in squares.iter_mut().zip(batch.losses(&residual)?) {
+                *square += f64::from(loss).powi(2);
+            }
+        }
+        Ok(squares.into_iter().map(f64::sqrt).collect())
     }
 }
 
@@ -213,7 +234,7 @@ impl Backend for TensorBackend {
         let scratch = batch.scratch(&self.device)?;
         let gradient = batch.gradient(&layers, &batch.patches(&data.planes)?, &data.references, &scratch)?;
         let gradient = Self::weights(batch, &gradient)?.pop();
-        let loss = batch.losses(&scratch)?.into_iter().map(f64::from).sum();
+        let loss = batch.losses(&scratch.residual)?.into_iter().map(f64::from).sum();
         Ok((loss, gradient.ok_or_else(|| JobError::Bug("a batch of no problems".to_owned()))?))
     }
 
@@ -233,8 +254,8 @@ impl Backend for TensorBackend {
             problems.iter().map(|p| Weights::initial(layout, parameters.seed, p.entry, 0..networks)).collect();
         let states = self.states(&initial)?;
         let layers = Self::views(whole, &states)?;
-        let last = last_window(domain, parameters);
-        let scratch = whole.over(&last).scratch(&self.device)?;
+        let columns = parameters.columns(domain);
+        let scratch = whole.over(&(0..columns)).scratch(&self.device)?;
         for (window, step) in windows(domain, parameters).iter().zip(Steps::new(parameters)) {
             if progress.cancelled() {
                 return Err(JobError::Interrupted);
@@ -247,13 +268,9 @@ impl Backend for TensorBackend {
             }
             progress.advance((problems.len() * networks) as u64);
         }
-        let losses = whole.over(&last).losses(&scratch)?;
+        let losses = whole.all_losses(columns, &layers, &patches, &data.references)?;
         let fits = Self::weights(whole, &layers)?.into_iter().zip(losses.chunks(networks)).zip(problems);
-        Ok(fits
-            .map(|((weights, losses), problem)| {
-                Fit::new(problem, weights, losses.iter().map(|loss| f64::from(*loss)).sum(), &last)
-            })
-            .collect())
+        Ok(fits.map(|((weights, losses), problem)| Fit::new(problem, weights, losses.iter().sum())).collect())
     }
 
     fn predict(&self, weights: &Weights, planes: &Planes) -> Result<Vec<f32>, JobError> {
