@@ -22,14 +22,17 @@ use contract::prepared::Sampling;
 use contract::{Method, Refine};
 use kspace::Complex32;
 use kspace::numerics::nwg::{self, Judge};
-use kspace::numerics::{combine, espirit, fft, grappa, sparse};
-use ndarray::{Array2, Array3};
+use kspace::numerics::{combine, espirit, fft, grappa, sparse, window};
+use ndarray::{Array2, Array3, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::JobError;
 use crate::progress::Progress;
 use crate::raki::{Backend, Parameters};
+
+/// Factor between the noise levels of the noise scan and of the calibration lines beyond which one of them is wrong.
+const DOUBT: f64 = 2.0;
 
 /// How slices are reconstructed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -134,6 +137,8 @@ pub struct Numbers {
     pub calibration: Option<(f64, f64)>,
     /// Complex noise variance of a sample, given or found.
     pub noise_variance: Option<f64>,
+    /// Whether the calibration lines contradict the noise level of the noise scan, which was left aside then.
+    pub noise_doubted: bool,
     /// Part of the networks in a mix.
     pub networks: Option<f64>,
     /// Relative errors, in the 2-norm, of acquired outer lines predicted from the fill of `nwg`, of the networks and of their mix.
@@ -254,7 +259,8 @@ impl Engine<'_> {
         }
         let Slice { kspace, mask, sampling, noise_variance, .. } = &work.slice;
         if recipe.needs_nwg() {
-            let options = nwg::Options { noise_variance: *noise_variance, ..recipe.nwg };
+            let options = nwg::Options { noise_variance: believable(*noise_variance, kspace, sampling)?, ..recipe.nwg };
+            work.numbers.noise_doubted = options.noise_variance != *noise_variance;
             let (filled, judge) = nwg::fill_and_judge(kspace, mask, sampling, &options)?;
             work.numbers.noise_variance = Some(filled.noise_variance);
             work.nwg = Some((filled, judge));
@@ -293,6 +299,16 @@ impl Engine<'_> {
         self.progress.advance(1);
         Ok(Reconstructed { image: combine::rss(&images), numbers: work.numbers })
     }
+}
+
+/// The given noise variance, if the calibration lines have about as much. Headers state wrong dwell times, and noise
+/// scans of other amplifier settings exist; filling stands a factor of [`DOUBT`] in the deviation, and not more.
+fn believable(given: Option<f64>, kspace: &Array3<Complex32>, sampling: &Sampling) -> Result<Option<f64>, JobError> {
+    let Some(given) = given else { return Ok(None) };
+    let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+    let found = window::noise_variance(&kspace.slice(s![.., block, ..]).to_owned())?;
+    let ratio = (found / given).sqrt();
+    Ok((ratio > 1.0 / DOUBT && ratio < DOUBT).then_some(given))
 }
 
 /// GRAPPA. Calibration lines off the grid are predicted like missing ones, compared, and put back.

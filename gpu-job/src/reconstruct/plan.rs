@@ -89,9 +89,6 @@ impl Plan {
             self.set("sparse_trust", f64::from(recipe.sparse.trust));
             self.set("maps_window", recipe.maps.window);
         }
-        if self.noise_variance.is_some() {
-            self.decide("noise level", "of the noise scan".to_owned(), "it was acquired with known dwell times");
-        }
     }
 
     /// What the numbers of the entries say about choices and doubts.
@@ -119,6 +116,26 @@ impl Plan {
                 format!("two for {two} of {} entries", maps.len()),
                 &format!("{:.1} % of the pixels show two places of the object", 100.0 * wrapped),
             );
+        }
+        let levels: Vec<&Numbers> = numbers.iter().filter(|numbers| numbers.noise_variance.is_some()).collect();
+        let doubted = levels.iter().filter(|numbers| numbers.noise_doubted).count();
+        match (self.noise_variance, levels.len()) {
+            (_, 0) => {}
+            (Some(_), all) if doubted < all => {
+                self.decide(
+                    "noise level",
+                    "of the noise scan".to_owned(),
+                    "its dwell time and that of the image are known",
+                );
+            }
+            _ => self.decide("noise level", "of the calibration lines".to_owned(), "no noise scan fits the data"),
+        }
+        if doubted > 0 {
+            self.warnings.push(format!(
+                "the noise scan and the calibration lines differ in their noise level by more than a factor of 2 in {doubted} of {} \
+                 entries, where the calibration lines are believed: check the dwell times of the noise scan",
+                numbers.len()
+            ));
         }
         let count = |of: fn(&Numbers) -> bool| numbers.iter().filter(|numbers| of(numbers)).count();
         let (diverged, unrefined) = (count(|numbers| numbers.diverged), count(|numbers| numbers.unrefined));
