@@ -257,8 +257,10 @@ pub struct Settings {
     pub method: Method,
     /// What follows; `None` for what goes with the method.
     pub refine: Option<Refine>,
-    /// Slices that share networks; 0 and 1 train for every slice.
-    pub slab: usize,
+    /// Slices that share networks; `None` for what goes with the method.
+    pub slab: Option<u16>,
+    /// Steps in which the other slices of a slab adapt the shared networks; `None` for what goes with the method.
+    pub warm: Option<u16>,
     /// Seed of everything random.
     pub seed: u64,
     /// Where to compute.
@@ -284,7 +286,8 @@ pub fn reconstruct(
     let mut request = gpu_job::Request::new(&text(prepared)?, &text(out)?).map_err(failed)?;
     let refine = settings.refine.unwrap_or(settings.method.refinement());
     request.recipe = Recipe::new(settings.method, refine, settings.seed);
-    request.recipe.slab = settings.slab.max(1);
+    request.recipe.slab = settings.slab.map_or(request.recipe.slab, usize::from);
+    request.recipe.warm = settings.warm.map_or(request.recipe.warm, usize::from);
     request.device = settings.device;
     gpu_job::reconstruct(&request, progress).map_err(failed)
 }

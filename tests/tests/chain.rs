@@ -101,7 +101,8 @@ async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
     let settings = local::files::Settings {
         method: Method::Auto,
         refine: None,
-        slab: 1,
+        slab: None,
+        warm: None,
         seed: 0,
         device: contract::DevicePreference::Auto,
     };

@@ -30,9 +30,12 @@ pub(super) struct Arguments {
     /// What follows the filling: sparse or none [default: sparse for auto, none for a method asked for by its name].
     #[arg(long)]
     refine: Option<Refine>,
-    /// Slices that follow each other and share the networks of the middle one: less training, for thin slices without gaps.
-    #[arg(long, value_name = "SLICES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    slab: u16,
+    /// Slices that follow each other and share the networks of the middle one [default: 3 for auto, else 1].
+    #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u16).range(1..))]
+    slab: Option<u16>,
+    /// Steps of training in which the other slices of a slab adapt these networks [default: 100 for auto, else 0].
+    #[arg(long, value_name = "STEPS")]
+    warm: Option<u16>,
     /// Seed of initial weights and training windows. The same seed on the same device gives the same bits.
     #[arg(long, default_value_t)]
     seed: u64,
@@ -48,7 +51,8 @@ impl Arguments {
     pub(super) fn run(self, config: Config, stop: Arc<AtomicBool>) -> Result<(), JobError> {
         let mut request = Request::new(&self.prepared, &self.out)?;
         request.recipe = Recipe::new(self.method, self.refine.unwrap_or(self.method.refinement()), self.seed);
-        request.recipe.slab = self.slab.into();
+        request.recipe.slab = self.slab.map_or(request.recipe.slab, usize::from);
+        request.recipe.warm = self.warm.map_or(request.recipe.warm, usize::from);
         request.device = self.device;
         request.image_digest = config.image_digest;
         let manifest = reconstruct(&request, &Reporter::new(stop))?;

@@ -45,6 +45,8 @@ pub struct Recipe {
     pub training: Parameters,
     /// Slices that follow each other and share the networks of the middle one; 1 to train for every slice.
     pub slab: usize,
+    /// Steps in which the other slices of a slab adapt these networks to themselves; 0 to take them as they are.
+    pub warm: usize,
     /// Noise-weighted kernels.
     pub nwg: nwg::Options,
     /// Plain kernels.
@@ -59,12 +61,15 @@ impl Recipe {
     /// The measured defaults of a method.
     #[must_use]
     pub fn new(method: Method, refine: Refine, seed: u64) -> Self {
+        // The mix of `auto` hardly depends on the last tenth of a dB of the networks; a method asked for by its name is not cut short.
+        let (slab, warm) = if method == Method::Auto { (3, 100) } else { (1, 0) };
         let preset = if method == Method::RakiPaper { Parameters::paper() } else { Parameters::weighted() };
         Self {
             method,
             refine,
             training: Parameters { seed, ..preset },
-            slab: 1,
+            slab,
+            warm,
             nwg: nwg::Options::default(),
             grappa: grappa::Options::default(),
             maps: espirit::Options::default(),

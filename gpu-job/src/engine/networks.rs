@@ -10,7 +10,10 @@ use super::{Engine, Numbers, Recipe, Work, mix};
 use crate::error::JobError;
 use crate::raki::fill::Entry;
 use crate::raki::lesson::Lesson;
-use crate::raki::{Fit, Problem};
+use crate::raki::{Fit, Parameters, Problem, Weights};
+
+/// Peak of the learning rate of networks that begin trained: the full one would undo what they know.
+const WARM_RATE: f64 = 3e-3;
 
 /// Why a slice of this sampling cannot train networks.
 pub(super) fn check(recipe: &Recipe, sampling: &Sampling, coils: usize, points: usize) -> Result<(), String> {
@@ -75,36 +78,64 @@ fn trainers(works: &[Work], slab: usize) -> Vec<Option<usize>> {
 }
 
 impl Engine<'_> {
-    /// Trains the networks of the slices that miss lines, those of one size together, and fills.
+    /// Trains the networks of the slices that miss lines, those of one size together, and fills. Slices that share networks
+    /// fill with those of their trainer, or with what a short training makes of them.
     pub(super) fn networks(&self, works: &mut [Work]) -> Result<(), JobError> {
-        let trainers = trainers(works, self.recipe.slab.max(1));
+        let recipe = self.recipe;
+        let trainers = trainers(works, recipe.slab.max(1));
+        let mut fits = BTreeMap::new();
+        let cold: Vec<usize> = (0..works.len()).filter(|at| trainers[*at] == Some(*at)).collect();
+        let mut steps = self.train(works, &cold, &recipe.training, |_| None, &mut fits)?;
+        if recipe.warm > 0 {
+            let sharing =
+                |at: &usize| trainers[*at].is_some_and(|trainer| trainer != *at && fits.contains_key(&trainer));
+            let warm: Vec<usize> = (0..works.len()).filter(sharing).collect();
+            let start: BTreeMap<usize, Weights> = warm
+                .iter()
+                .filter_map(|at| Some((*at, fits.get(&trainers[*at]?).filter(|fit| !fit.diverged)?.weights.clone())))
+                .collect();
+            let training = Parameters { iterations: recipe.warm, learning_rate: WARM_RATE, ..recipe.training };
+            steps += self.train(works, &warm, &training, |at| start.get(&at).cloned(), &mut fits)?;
+        }
+        for (at, trainer) in trainers.into_iter().enumerate() {
+            let Some(trainer) = trainer else { continue };
+            if let Some(fit) = fits.get(&at).or_else(|| fits.get(&trainer)) {
+                self.fill(&mut works[at], fit)?;
+            }
+        }
+        // Slices that shared networks or had nothing to fill are done as well.
+        let share = |work: &Work| self.training_steps(&work.slice.sampling, work.slice.kspace.dim().0);
+        self.progress.advance(works.iter().map(share).sum::<u64>().saturating_sub(steps));
+        Ok(())
+    }
+
+    /// Trains the slices numbered `which`, each from the weights that `start` gives; returns the steps done.
+    fn train(
+        &self,
+        works: &[Work],
+        which: &[usize],
+        training: &Parameters,
+        start: impl Fn(usize) -> Option<Weights>,
+        fits: &mut BTreeMap<usize, Fit>,
+    ) -> Result<u64, JobError> {
         let mut waiting: Vec<(usize, Problem)> = Vec::new();
-        for (at, work) in works.iter().enumerate().filter(|(at, _)| trainers.contains(&Some(*at))) {
-            if let Some(problem) = work.entry(self.recipe).problem()? {
-                waiting.push((at, problem));
+        for at in which {
+            if let Some(mut problem) = works[*at].entry(self.recipe).problem()? {
+                problem.start = start(*at);
+                waiting.push((*at, problem));
             }
         }
         let mut steps = 0;
-        let mut fits: BTreeMap<usize, Fit> = BTreeMap::new();
         while let Some((_, first)) = waiting.first() {
             let size = (first.layout, first.domain);
             let (batch, rest) = waiting.into_iter().partition(|(_, problem)| (problem.layout, problem.domain) == size);
             waiting = rest;
             let (places, problems): (Vec<usize>, Vec<Problem>) = Vec::into_iter(batch).unzip();
-            let trained = self.backend.fit(&problems, &self.recipe.training, self.progress)?;
-            steps += places.len() as u64 * self.training_steps(&works[places[0]].slice.sampling, size.0.coils);
+            let trained = self.backend.fit(&problems, training, self.progress)?;
+            steps += (places.len() * training.networks(size.0) * training.iterations) as u64;
             fits.extend(places.into_iter().zip(trained));
         }
-        for (at, trainer) in trainers.into_iter().enumerate() {
-            if let Some(fit) = trainer.and_then(|trainer| fits.get(&trainer)) {
-                self.fill(&mut works[at], fit)?;
-            }
-        }
-        // Slices that shared networks or had nothing to fill are done as well.
-        let all: u64 =
-            works.iter().map(|work| self.training_steps(&work.slice.sampling, work.slice.kspace.dim().0)).sum();
-        self.progress.advance(all - steps);
-        Ok(())
+        Ok(steps)
     }
 
     /// Fills with trained networks; with those that did not converge, `nwg` fills.

@@ -7,6 +7,7 @@ use ndarray::ArrayView3;
 
 use super::layout::{Domain, KERNEL_3, KERNEL_KY, Layout, TAPS};
 use super::parameters::Parameters;
+use super::weights::Weights;
 
 /// Real planes `[channel, line, kx]` of some lines of k-space: real parts of all coils, then imaginary parts.
 #[derive(Debug, Clone)]
@@ -114,9 +115,20 @@ pub struct Problem {
     /// What the residual of each target is multiplied by, `[output, column, row]`: 0 in the rows that have no target, so
     /// that loops can run over whole columns.
     pub weights: Vec<f32>,
+    /// Trained networks of a neighbouring slice to begin with, of this layout; `None` to begin with random ones.
+    pub start: Option<Weights>,
 }
 
 impl Problem {
+    /// Weights of some of its networks that training begins with.
+    #[must_use]
+    pub fn initial(&self, seed: u64, networks: Range<usize>) -> Weights {
+        match &self.start {
+            Some(start) => start.part(networks),
+            None => Weights::initial(self.layout, seed, self.entry, networks),
+        }
+    }
+
     /// Gathers targets. `planes` has step R, no margin, and a valid domain; `weight(output, column, row)` is the
     /// weight of a target.
     #[must_use]
@@ -129,7 +141,7 @@ impl Problem {
                 weights.extend((domain.valid_rows()..domain.rows()).map(|_| 0.0));
             }
         }
-        Self { layout, domain, entry, targets: planes.targets(), weights, planes }
+        Self { layout, domain, entry, targets: planes.targets(), weights, planes, start: None }
     }
 
     /// Targets `[column, row]` of one output of one network under a window. Sets of networks follow one another.

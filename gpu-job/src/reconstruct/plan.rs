@@ -69,6 +69,7 @@ impl Plan {
             self.set("hidden_features", training.hidden.to_vec());
             self.set("ensemble", training.ensemble);
             self.set("slab", recipe.slab);
+            self.set("warm", recipe.warm);
         }
         match recipe.method {
             Method::Grappa => {

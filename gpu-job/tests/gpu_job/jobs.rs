@@ -276,18 +276,22 @@ fn slices_of_a_slab_share_the_networks_of_the_middle_one() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = Recipe { slices: 5, lines: 65, samples: 48, ..Recipe::default() };
     let prepared = recipe.write(&folder.path().join("a.safetensors"));
-    let run = |slab: usize| {
-        let out = folder.path().join(format!("slab{slab}"));
+    let run = |slab: usize, warm: usize| {
+        let out = folder.path().join(format!("slab{slab}.{warm}"));
         let mut request = request(&prepared, &out, Method::Raki);
         request.recipe.training.iterations = 200;
         request.recipe.slab = slab;
+        request.recipe.warm = warm;
         let progress = StopAfter { limit: u64::MAX, total: AtomicU64::new(0), done: AtomicU64::new(0) };
         let quality = reconstruct(&request, &progress).unwrap().quality;
         assert_eq!(progress.total.into_inner(), progress.done.into_inner(), "slab of {slab}");
         (metrics(&out).entries.iter().map(|entry| entry.loss).collect::<Vec<_>>(), quality["calibration_residual"])
     };
-    let (each, alone) = run(1);
-    let (shared, together) = run(3);
+    let (each, alone) = run(1, 0);
+    let (shared, together) = run(3, 0);
     assert!(shared[0] == each[1] && shared[2] == each[1] && shared[3] == each[4] && shared[4] == each[4]);
     assert!(together < 2.0 * alone + 0.05, "{alone} {together}");
+    let (adapted, residual) = run(3, 60);
+    assert!(adapted[1] == each[1] && adapted[0] != each[1] && adapted[0] != each[0]);
+    assert!(residual < together, "{residual} {together}");
 }

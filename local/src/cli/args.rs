@@ -131,9 +131,12 @@ pub(crate) struct Reconstruct {
     /// What follows the filling: sparse or none [default: sparse for auto, none for a method asked for by its name]
     #[arg(long)]
     pub(crate) refine: Option<Refine>,
-    /// Slices that follow each other and share the networks of the middle one: less training, for thin slices without gaps
-    #[arg(long, value_name = "SLICES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) slab: u16,
+    /// Slices that follow each other and share the networks of the middle one [default: 3 for auto, else 1]
+    #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) slab: Option<u16>,
+    /// Steps of training in which the other slices of a slab adapt these networks [default: 100 for auto, else 0]
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) warm: Option<u16>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

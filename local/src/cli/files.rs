@@ -162,7 +162,8 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
     let settings = Settings {
         method: args.method,
         refine: args.refine,
-        slab: args.slab.into(),
+        slab: args.slab,
+        warm: args.warm,
         seed: args.seed,
         device: args.device,
     };

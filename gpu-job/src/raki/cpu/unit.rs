@@ -180,7 +180,7 @@ impl<'a> Unit<'a> {
     /// Trains from the initial weights.
     pub(super) fn train(mut self, parameters: &Parameters, progress: &dyn Progress) -> Result<Weights, JobError> {
         let layout = self.problem.layout;
-        let mut weights = Weights::initial(layout, parameters.seed, self.problem.entry, self.networks.clone());
+        let mut weights = self.problem.initial(parameters.seed, self.networks.clone());
         let mut gradient = Weights::zeros(layout, weights.networks);
         let (mut mean, mut square) = (gradient.clone(), gradient.clone());
         for (window, step) in windows(self.problem.domain, parameters).iter().zip(Steps::new(parameters)) {

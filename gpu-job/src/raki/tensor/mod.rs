@@ -251,7 +251,7 @@ impl Backend for TensorBackend {
         let data = self.data(problems)?;
         let patches = whole.patches(&data.planes)?;
         let initial: Vec<Weights> =
-            problems.iter().map(|p| Weights::initial(layout, parameters.seed, p.entry, 0..networks)).collect();
+            problems.iter().map(|problem| problem.initial(parameters.seed, 0..networks)).collect();
         let states = self.states(&initial)?;
         let layers = Self::views(whole, &states)?;
         let columns = parameters.columns(domain);
