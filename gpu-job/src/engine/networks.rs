@@ -94,7 +94,11 @@ impl Engine<'_> {
                 .iter()
                 .filter_map(|at| Some((*at, fits.get(&trainers[*at]?).filter(|fit| !fit.diverged)?.weights.clone())))
                 .collect();
-            let training = Parameters { iterations: recipe.warm, learning_rate: WARM_RATE, ..recipe.training };
+            let training = Parameters {
+                iterations: recipe.warm.min(recipe.training.iterations),
+                learning_rate: WARM_RATE,
+                ..recipe.training
+            };
             steps += self.train(works, &warm, &training, |at| start.get(&at).cloned(), &mut fits)?;
         }
         for (at, trainer) in trainers.into_iter().enumerate() {
