@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Init, VarBuilder, VarMap};
+use gpu_job::progress::Silent;
 use gpu_job::raki::layout::{KERNEL_3, TAPS};
-use gpu_job::raki::{Backend, Cpu, Layout, Planes, Problem, TensorBackend, Weights};
+use gpu_job::raki::{Backend, Cpu, Layout, Parameters, Planes, Problem, TensorBackend, Weights};
 use proptest::prelude::*;
 
 use crate::definition::{Wide, loss, random_kspace};
@@ -171,5 +172,43 @@ fn a_perfect_network_stays_as_it_is() {
         let (loss, gradient) = backend.gradient(&problem, &weights, 0..3).unwrap();
         assert_eq!(loss, 0.0, "{name}");
         assert!(gradient.layers.iter().flatten().all(|g| *g == 0.0), "{name}");
+    }
+}
+
+/// Training and filling on a GPU, in TF32, against the CPU. Skipped where there is no GPU or no CUDA in the build.
+#[test]
+fn cuda_agrees_with_the_cpu() {
+    let cuda = match gpu_job::device::choose(contract::DevicePreference::Cuda) {
+        Ok(chosen) => chosen.backend,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+    };
+    let layout = Layout { coils: 6, acceleration: 3, kernel_1: 7, hidden: [32, 8] };
+    let case = case(layout, (9, 40), 3);
+    let window = 3..30;
+    let (loss_a, a) = Cpu.gradient(&case.problem, &case.weights, window.clone()).unwrap();
+    let (loss_b, b) = cuda.gradient(&case.problem, &case.weights, window).unwrap();
+    assert!((loss_a / loss_b - 1.0).abs() < 1e-3, "{loss_a} {loss_b}");
+    for layer in 0..3 {
+        let error = difference(&b.layers[layer], &a.layers[layer]);
+        assert!(error < 1e-2, "layer {layer}: {error}");
+    }
+    let all: Vec<Option<usize>> = (0..case.calibration.dim().1).map(Some).collect();
+    let planes = Planes::new(case.calibration.view(), layout, 1, &all, layout.margin(), 1.0);
+    let outputs = [&Cpu as &dyn Backend, cuda.as_ref()].map(|on| on.predict(&case.weights, &planes).unwrap());
+    let rows = planes.domain().rows();
+    let valid = |values: &[f32]| -> Vec<f32> {
+        values.chunks(rows).flat_map(|column| column[..planes.domain().valid_rows()].to_vec()).collect()
+    };
+    let error = difference(&valid(&outputs[1]), &valid(&outputs[0]));
+    assert!(error < 5e-3, "predictions: {error}");
+
+    let parameters = Parameters { iterations: 100, ensemble: 2, ..Parameters::weighted() };
+    let problems = [case.problem.clone(), Problem { entry: 1, ..case.problem }];
+    let fits = [&Cpu as &dyn Backend, cuda.as_ref()].map(|on| on.fit(&problems, &parameters, &Silent).unwrap());
+    for (a, b) in fits[0].iter().zip(&fits[1]) {
+        assert!((a.loss / b.loss - 1.0).abs() < 0.02 && !b.diverged, "{} {}", a.loss, b.loss);
     }
 }
