@@ -15,7 +15,7 @@ const CELL: Cell = Cell { acceleration: 3, acs: 24 };
 
 fn phantom(folder: &Path, slices: usize) -> (PathBuf, PathBuf) {
     let phantom =
-        Phantom { slices, coils: 6, matrix: 80, acceleration: CELL.acceleration, acs: CELL.acs, snr: 15.0, seed: 3 };
+        Phantom { slices, coils: 6, matrix: 80, acceleration: CELL.acceleration, acs: CELL.acs, snr: 40.0, seed: 3 };
     let (full, under) = (folder.join("full.h5"), folder.join("under.h5"));
     files::write_phantom(&phantom, &full, true).unwrap();
     files::write_phantom(&phantom, &under, false).unwrap();
