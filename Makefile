@@ -9,6 +9,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV ?= $(CURDIR)/.venv
 TOOLS := $(VENV)/tools
+PEERS := $(VENV)/bench
 BIN := $(CURDIR)/target/debug
 IMAGE ?= raki-cloud
 
@@ -16,10 +17,10 @@ IMAGE ?= raki-cloud
 export RAYON_NUM_THREADS ?= 2
 export RAKI_CLOUD_PYTHON ?= $(TOOLS)/bin/python
 
-.PHONY: help demo test check bench pictures image deploy build clean
+.PHONY: help demo test check bench bench-quality pictures image deploy build clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 build: ## compile every program, in the profile that the tests use too
 	$(CARGO) build --workspace --bins --examples
@@ -41,6 +42,9 @@ check: $(TOOLS)/.done ## format, lints, template
 bench: build $(TOOLS)/.done ## speed, as ratios against peers in one run
 	$(TOOLS)/bin/python tests/bench/bench.py --bin $(BIN)
 
+bench-quality: build $(PEERS)/.done ## image quality beside peers; DATA=FILE for a fully sampled file of your own, JSON=FILE for the figures
+	$(PEERS)/bin/python tests/bench/quality.py --bin $(BIN) $(if $(DATA),--data "$(DATA)") $(if $(JSON),--json "$(JSON)")
+
 pictures: build ## the pictures of README, from the built-in phantom
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(BIN)/raki-cloud phantom --out "$$scratch/scan.h5" --slices 1 --coils 8 --matrix 192 --r 4 --acs 32 --snr 30; \
@@ -60,6 +64,11 @@ deploy: ## sam build, then sam deploy with the settings of samconfig.toml
 $(TOOLS)/.done: tests/requirements.txt
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+$(PEERS)/.done: tests/bench/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
 	touch $@
 
 clean: ## remove what the commands above made, except compiled code

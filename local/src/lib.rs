@@ -10,6 +10,7 @@
 //! | [`stack`] | all of that, started and ended together |
 //! | [`remote`] | a running stack seen through its services: upload, status, results |
 //! | [`chain`] | follows one scan and measures each stage |
+//! | [`compare`] | methods side by side on one file |
 //! | [`files`] | inspect, prepare, reconstruct and phantom, without a stack |
 //! | [`endpoints`] | makes the SDK clients |
 //! | [`error`] | the one error type and its exit codes |
@@ -29,6 +30,7 @@
 //! ```
 
 pub mod chain;
+pub mod compare;
 pub mod config;
 pub mod deploy;
 pub mod emulator;

@@ -36,6 +36,7 @@ use crate::progress::Progress;
 
 use checkpoint::{Checkpoint, Finished, Identity};
 pub use metrics::Metrics;
+pub use plan::noise_variance;
 
 /// What is to be reconstructed, and how.
 #[derive(Debug, Clone)]

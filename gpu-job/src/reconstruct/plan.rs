@@ -163,9 +163,11 @@ impl Plan {
     }
 }
 
-/// Prewhitening gives the real and the imaginary part of noise a variance of 1 each, when both dwell times are known. Averaging
+/// Complex noise variance of a sample of a prepared file, where the preparation knows it. Prewhitening gives the real and the
+/// imaginary part of noise a variance of 1 each, when both dwell times are known. Averaging
 /// lowers it by a number that no record tells; such data are left to the calibration lines.
-fn noise_variance(meta: &PreparedMeta) -> Option<f64> {
+#[must_use]
+pub fn noise_variance(meta: &PreparedMeta) -> Option<f64> {
     let step = meta.steps.iter().find(|step| step.name == "prewhiten")?;
     let known =
         |name: &str| step.parameters.get(name).and_then(serde_json::Value::as_f64).is_some_and(|value| value > 0.0);

@@ -40,14 +40,22 @@ pub fn montage(path: &Path, slices: &[Array2<f32>]) -> Result<()> {
 /// # Errors
 /// [`Error::Corrupt`] without slices or for empty ones, [`Error::Io`] when `out` refuses.
 pub fn encode<W: Write>(out: W, slices: &[Array2<f32>]) -> Result<()> {
-    let canvas = compose(slices)?;
-    let (rows, columns) = canvas.dim();
+    grey(out, &compose(slices)?)
+}
+
+/// Writes `pixels` (`[row, column]`, 0 black, 255 white) to `out` as they are.
+///
+/// # Errors
+/// [`Error::Corrupt`] without pixels, [`Error::Io`] when `out` refuses.
+pub fn grey<W: Write>(out: W, pixels: &Array2<u8>) -> Result<()> {
+    let pixels = pixels.as_standard_layout();
+    let (rows, columns) = pixels.dim();
     let write = || -> std::result::Result<(), png::EncodingError> {
         let mut encoder = png::Encoder::new(out, columns as u32, rows as u32);
         encoder.set_color(png::ColorType::Grayscale);
         encoder.set_depth(png::BitDepth::Eight);
         let mut writer = encoder.write_header()?;
-        writer.write_image_data(canvas.as_slice().unwrap_or_default())?;
+        writer.write_image_data(pixels.as_slice().unwrap_or_default())?;
         writer.finish()
     };
     write().map_err(|error| match error {
@@ -177,6 +185,15 @@ mod tests {
         let shown = decode(&bytes);
         assert_eq!(shown.dim(), (400, 300));
         assert_eq!((shown[[10, 290]], shown[[390, 290]], shown[[10, 10]]), (255, 0, 0));
+    }
+
+    #[test]
+    fn grey_pixels_are_written_as_they_are_whatever_their_layout_in_memory() {
+        let pixels = Array2::from_shape_fn((3, 5), |(row, column)| (row * 50 + column) as u8);
+        let mut bytes = Vec::new();
+        grey(&mut bytes, &pixels.t().to_owned().reversed_axes()).unwrap();
+        assert_eq!(decode(&bytes), pixels);
+        assert!(grey(Vec::new(), &Array2::zeros((0, 4))).is_err());
     }
 
     #[test]

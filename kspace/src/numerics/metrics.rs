@@ -16,6 +16,12 @@ const SIGNAL_THRESHOLD: f64 = 0.08;
 const CLOSING_STEPS: usize = 3;
 const WINDOW: usize = 7;
 
+/// The image times the factor that every measure multiplies it by; `None` when the shapes differ.
+#[must_use]
+pub fn fitted(image: &Array2<f32>, reference: &Array2<f32>) -> Option<Array2<f32>> {
+    Comparison::new(image, reference).map(|it| it.image.mapv(|value| value as f32))
+}
+
 /// Normalised root-mean-square error over the signal; 0 is perfect. Not a number when the shapes differ.
 #[must_use]
 pub fn nrmse(image: &Array2<f32>, reference: &Array2<f32>) -> f64 {

@@ -9,14 +9,14 @@
 //! | `prewhiten` | `whiten` | makes the noise of the coils independent and of known size |
 //! | `place_readout`, `remove_oversampling` | `oversampling` | asymmetric echoes, crop along the readout |
 //! | `sort`, `average` | `sort` | lines to entries and rows, repeated lines averaged |
-//! | `detect_sampling` | `sampling` | acceleration and calibration lines, from the data |
+//! | `detect_sampling` | [`sampling`] | acceleration and calibration lines, from the data |
 //!
 //! Prewhitening acts on coils and cropping on readouts, so the order in which they are computed does not matter; cropping
 //! goes first, because it halves the work. Module `header` keeps the acquisition values that do not identify a person.
 
 mod header;
 mod oversampling;
-mod sampling;
+pub mod sampling;
 mod sort;
 mod stream;
 mod triage;

@@ -67,6 +67,16 @@ pub(super) fn detect_all(sorted: &[Sorted], lines: usize, triage: &Triage<'_>, l
     Ok(samplings)
 }
 
+/// Sampling of `mask`, one value per line of ky, true where it was acquired. `stated` decides where several accelerations fit.
+///
+/// # Errors
+/// [`Error::Unsupported`] for irregular sampling, [`Error::Corrupt`] when the centre of k-space was not acquired.
+pub fn find(mask: &[bool], stated: Option<usize>) -> Result<Sampling> {
+    let rows: Vec<_> =
+        mask.iter().enumerate().filter(|(_, acquired)| **acquired).map(|(row, _)| (row, false)).collect();
+    detect(&rows, mask.len(), stated)
+}
+
 /// Sampling of one entry from its acquired rows (ascending, with their calibration flag) of `lines`. The calibration block
 /// is the run of neighbouring lines with the most flagged ones, else the longest run, the one nearer the
 /// centre of two; the distance of the lines outside it is the acceleration.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use contract::{DevicePreference, Method, Refine, ScanId};
+use local::compare::{Cell, Choice, Slices};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Prepare(Prepare),
     /// Prepare and reconstruct a raw file or archive, without a stack
     Reconstruct(Reconstruct),
+    /// Run every method on a file: against its own image where it is fully sampled, else in numbers without a reference
+    Compare(Compare),
     /// Write a synthetic scan with a known image, as ISMRMRD
     Phantom(Phantom),
 }
@@ -143,6 +146,40 @@ pub(crate) struct Reconstruct {
     /// Where to compute: auto, cpu or cuda
     #[arg(long, default_value_t)]
     pub(crate) device: DevicePreference,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compare {
+    /// Raw file or archive
+    pub(crate) file: PathBuf,
+    /// Accelerations to undersample a fully sampled file with, such as 4,6; each goes with each of --acs [default: 4]
+    #[arg(long, value_name = "R,...", value_delimiter = ',', conflicts_with = "cells")]
+    pub(crate) r: Vec<usize>,
+    /// Calibration lines to keep, such as 20,32 [default: 32]
+    #[arg(long, value_name = "LINES,...", value_delimiter = ',', conflicts_with = "cells")]
+    pub(crate) acs: Vec<usize>,
+    /// Accelerations and calibration lines in pairs, such as 2/20,4/32
+    #[arg(long, value_name = "R/LINES,...", value_delimiter = ',')]
+    pub(crate) cells: Vec<Cell>,
+    /// Methods: auto, raki, raki-paper, nwg, grappa, zero-filled, each also with +sparse or +none for what follows it
+    /// [default: all, and nwg+sparse]
+    #[arg(long, value_name = "METHOD,...", value_delimiter = ',')]
+    pub(crate) methods: Vec<Choice>,
+    /// Slice to compare, from 0 on, or all for means over all [default: the middle one]
+    #[arg(long, value_name = "N|all")]
+    pub(crate) slice: Option<Slices>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where to compute: auto, cpu or cuda
+    #[arg(long, default_value_t)]
+    pub(crate) device: DevicePreference,
+    /// Folder for compare.json and the figures
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Folder for k-space, masks and images as .npy, for other software
+    #[arg(long, value_name = "DIR")]
+    pub(crate) export: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -118,9 +118,25 @@ pub(crate) fn prepare(args: &args::Prepare, config: &Config, ui: Ui) -> Result<(
 }
 
 /// Shows a reconstruction's stages; stops it on Ctrl-C or SIGTERM.
-struct Shown {
+pub(crate) struct Shown {
     bar: Bar,
     stop: Arc<AtomicBool>,
+}
+
+impl Shown {
+    /// Shows on `bar` from now on.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when signals cannot be listened for.
+    pub(crate) fn new(bar: Bar) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        stop_on_signals(Arc::clone(&stop))?;
+        Ok(Self { bar, stop })
+    }
+
+    pub(crate) fn clear(&self) {
+        self.bar.clear();
+    }
 }
 
 impl gpu_job::Progress for Shown {
@@ -156,9 +172,7 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
     let prepare_seconds = start.elapsed().as_secs_f64();
     bar.done("prepare", prepare_seconds);
 
-    let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signals(Arc::clone(&stop))?;
-    let shown = Shown { bar: ui.bar("reconstruct", 0), stop };
+    let shown = Shown::new(ui.bar("reconstruct", 0))?;
     let settings = Settings {
         method: args.method,
         refine: args.refine,
@@ -168,7 +182,7 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
         device: args.device,
     };
     let manifest = files::reconstruct(&prepared, &args.out, settings, &shown);
-    shown.bar.clear();
+    shown.clear();
     let manifest = manifest?;
     let seconds = start.elapsed().as_secs_f64();
     let files = manifest.outputs.iter().map(|output| args.out.join(&output.name)).collect();

@@ -6,9 +6,11 @@
 //! | [`ui`] | lines, bars and JSON |
 //! | [`stack`] | `up`, `upload`, `status` |
 //! | [`demo`] | `demo` |
+//! | [`compare`] | `compare` |
 //! | [`files`] | `inspect`, `prepare`, `reconstruct`, `phantom` |
 
 mod args;
+mod compare;
 mod demo;
 mod files;
 mod stack;
@@ -76,6 +78,7 @@ fn run(command: Command, config: Config, ui: Ui) -> Result<()> {
         Command::Inspect(args) => files::inspect(&args, &config, ui),
         Command::Prepare(args) => files::prepare(&args, &config, ui),
         Command::Reconstruct(args) => files::reconstruct(&args, &config, ui),
+        Command::Compare(args) => compare::compare(&args, &config, ui),
         Command::Phantom(args) => files::phantom(&args, ui),
     }
 }

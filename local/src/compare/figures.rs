@@ -1,0 +1,232 @@
+//! What is known of a result.
+
+use std::time::{Duration, Instant};
+
+use contract::prepared::Sampling;
+use gpu_job::engine::{Numbers, Reconstructed};
+use kspace::Complex32;
+use kspace::numerics::{combine, fft, metrics};
+use ndarray::{Array2, Array3, s};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+/// Shares of the maximum of the calibration image above which a pixel is object, and below which it is background.
+const OBJECT: f32 = 0.15;
+const BACKGROUND: f32 = 0.04;
+
+/// Quality against a reference, as [`kspace::numerics::metrics`] defines it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Scores {
+    /// Peak signal-to-noise ratio, dB.
+    pub psnr: f64,
+    /// Normalised root-mean-square error.
+    pub nrmse: f64,
+    /// Structural similarity.
+    pub ssim: f64,
+}
+
+/// Relative errors, in the 2-norm, of acquired lines outside the calibration block as the filled lines next to them
+/// predict them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct RoundTrip {
+    /// From the fill of `nwg`.
+    pub nwg: f64,
+    /// From that of the networks.
+    pub networks: f64,
+    /// From the mix of both.
+    pub mix: f64,
+}
+
+/// Means over the slices compared; times are sums. A number is absent where the method does not have it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// Against the fully sampled image.
+    #[serde(flatten)]
+    pub scores: Option<Scores>,
+    /// CPU time of this process over all threads, s.
+    pub cpu_seconds: f64,
+    /// Time on the clock, s.
+    pub wall_seconds: f64,
+    /// Root of the error energy over the signal energy of calibration lines off the grid as the method predicts them.
+    pub calibration_residual: Option<f64>,
+    /// Of the mix of `nwg` and the networks.
+    pub round_trip: Option<RoundTrip>,
+    /// Part of the networks in that mix.
+    pub networks: Option<f64>,
+    /// Deviation of the noise of a k-space sample (complex), in the unit of the prepared file.
+    pub noise_level: Option<f64>,
+    /// Energy of the filled lines over that of all lines.
+    pub filled_energy: f64,
+    /// RMS of the image in the background over that in the object; both are found in the calibration lines, the same for every method.
+    pub background: Option<f64>,
+    /// Loss of the last training step.
+    pub loss: Option<f64>,
+    /// Sensitivity maps of the refinement.
+    pub maps: Option<f64>,
+    /// Slices whose networks did not converge, so that `nwg` filled them.
+    pub diverged: usize,
+    /// Slices in which no sensitivities were found, left unrefined.
+    pub unrefined: usize,
+}
+
+/// Adds up slices to [`Figures`].
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    slices: Vec<(Option<Scores>, Numbers, Option<f64>)>,
+    cpu: Duration,
+    wall: Duration,
+}
+
+impl Sums {
+    /// Runs `work` and adds its times.
+    pub(super) fn timed<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (cpu, wall) = (cpu_time(), Instant::now());
+        let result = work();
+        self.cpu += cpu_time().saturating_sub(cpu);
+        self.wall += wall.elapsed();
+        result
+    }
+
+    pub(super) fn add(&mut self, result: &Reconstructed, reference: Option<&Array2<f32>>, regions: Option<&Regions>) {
+        let scores = reference.map(|reference| score(&result.image, reference));
+        self.slices.push((scores, result.numbers, regions.and_then(|regions| regions.ratio(&result.image))));
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        let mean = |of: &dyn Fn(&(Option<Scores>, Numbers, Option<f64>)) -> Option<f64>| {
+            let values: Vec<f64> = self.slices.iter().filter_map(of).collect();
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        let number = |of: fn(&Numbers) -> Option<f64>| mean(&|(_, numbers, _)| of(numbers));
+        let scored = |of: fn(&Scores) -> f64| mean(&|(scores, ..)| scores.as_ref().map(of));
+        let scores = match (scored(|s| s.psnr), scored(|s| s.nrmse), scored(|s| s.ssim)) {
+            (Some(psnr), Some(nrmse), Some(ssim)) => Some(Scores { psnr, nrmse, ssim }),
+            _ => None,
+        };
+        let round_trip = match [0, 1, 2].map(|at: usize| mean(&|(_, n, _)| n.round_trip.map(|trip| trip[at]))) {
+            [Some(nwg), Some(networks), Some(mix)] => Some(RoundTrip { nwg, networks, mix }),
+            _ => None,
+        };
+        let share = |n: &Numbers| ratio(n.filled_energy, n.filled_energy + n.acquired_energy);
+        let count = |of: fn(&Numbers) -> bool| self.slices.iter().filter(|(_, numbers, _)| of(numbers)).count();
+        Figures {
+            scores,
+            cpu_seconds: self.cpu.as_secs_f64(),
+            wall_seconds: self.wall.as_secs_f64(),
+            calibration_residual: number(|n| n.calibration.map(|(error, power)| ratio(error, power).sqrt())),
+            round_trip,
+            networks: number(|n| n.networks),
+            noise_level: number(|n| n.noise_variance.map(f64::sqrt)),
+            filled_energy: mean(&|(_, numbers, _)| Some(share(numbers))).unwrap_or_default(),
+            background: mean(&|(.., background)| *background),
+            loss: number(|n| n.loss),
+            maps: number(|n| n.maps.map(|(maps, _)| maps as f64)),
+            diverged: count(|n| n.diverged),
+            unrefined: count(|n| n.unrefined),
+        }
+    }
+}
+
+/// `part / whole`, and 0 where there is nothing at all.
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// CPU time of all threads of this process so far.
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(now.tv_sec.try_into().unwrap_or_default(), now.tv_nsec.try_into().unwrap_or_default())
+}
+
+fn score(image: &Array2<f32>, reference: &Array2<f32>) -> Scores {
+    Scores {
+        psnr: metrics::psnr(image, reference),
+        nrmse: metrics::nrmse(image, reference),
+        ssim: metrics::ssim(image, reference),
+    }
+}
+
+/// Where the object is and where it is not, from the calibration lines: an image without aliasing, the same for every method.
+#[derive(Debug)]
+pub(super) struct Regions {
+    /// `[y, x]`, over its maximum.
+    calibration: Array2<f32>,
+}
+
+impl Regions {
+    /// Regions of a slice; `None` without calibration lines.
+    pub(super) fn of(kspace: &Array3<Complex32>, sampling: &Sampling) -> Option<Self> {
+        let (coils, lines, points) = kspace.dim();
+        let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+        // The same part of either axis; tapered, so that the image does not ring into the background.
+        let half = [sampling.acs_lines, sampling.acs_lines * points / lines.max(1)].map(|width| width as f32 / 2.0);
+        let taper = |at: usize, middle: f32, half: f32| {
+            let place = (at as f32 - middle).abs() / half.max(1.0);
+            if place < 1.0 { 0.5 + 0.5 * (std::f32::consts::PI * place).cos() } else { 0.0 }
+        };
+        let middle = block.start as f32 + half[0] - 0.5;
+        let mut low = Array3::zeros((coils, lines, points));
+        low.slice_mut(s![.., block.clone(), ..]).assign(&kspace.slice(s![.., block, ..]));
+        for ((_, line, point), sample) in low.indexed_iter_mut() {
+            *sample *= taper(line, middle, half[0]) * taper(point, (points / 2) as f32, half[1]);
+        }
+        let image = combine::rss(&fft::ifft2c(&low));
+        let peak = image.fold(0.0f32, |peak, value| peak.max(*value));
+        (peak > 0.0).then(|| Self { calibration: image / peak })
+    }
+
+    /// RMS of `image` in the background over that in the object; `None` where the object fills the image.
+    fn ratio(&self, image: &Array2<f32>) -> Option<f64> {
+        let rms = |inside: &dyn Fn(f32) -> bool| {
+            let pixels = image.iter().zip(&self.calibration).filter(|(_, at)| inside(**at));
+            let (sum, count) = pixels.fold((0.0, 0usize), |(sum, count), (value, _)| {
+                (sum + f64::from(*value) * f64::from(*value), count + 1)
+            });
+            (count > 0).then(|| (sum / count as f64).sqrt())
+        };
+        let (object, background) = (rms(&|at| at > OBJECT)?, rms(&|at| at < BACKGROUND)?);
+        (object > 0.0).then(|| background / object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_background_ratio_sees_what_is_added_outside_the_object() {
+        let disc = Array2::from_shape_fn((64, 48), |(y, x)| {
+            let (y, x) = ((y as f32 - 32.0) / 14.0, (x as f32 - 24.0) / 12.0);
+            if y * y + x * x < 1.0 { 2.0f32 } else { 0.0 }
+        });
+        let coil = disc.mapv(|value| Complex32::new(value, 0.0)).insert_axis(ndarray::Axis(0));
+        let kspace = fft::fft2c(&coil);
+        let sampling = Sampling { acceleration: 3, offset: 2, acs_first: 20, acs_lines: 24, first: 2, last: 62 };
+        let regions = Regions::of(&kspace, &sampling).unwrap();
+        assert!(regions.ratio(&disc).unwrap() < 1e-3);
+        let noisy = disc.mapv(|value| (value * value + 0.01).sqrt());
+        let ratio = regions.ratio(&noisy).unwrap();
+        assert!((ratio - 0.05).abs() < 0.003, "{ratio}");
+        assert!(Regions::of(&kspace, &Sampling { acs_lines: 0, ..sampling }).is_none());
+    }
+
+    #[test]
+    fn means_are_over_the_slices_that_have_a_number_and_times_add_up() {
+        let reference = Array2::from_shape_fn((16, 16), |(y, x)| (y + x) as f32);
+        let numbers = Numbers { acquired_energy: 3.0, filled_energy: 1.0, ..Numbers::default() };
+        let trained = Numbers { loss: Some(4.0), round_trip: Some([0.4, 0.2, 0.1]), diverged: true, ..numbers };
+        let mut sums = Sums::default();
+        for numbers in [numbers, trained] {
+            sums.add(&Reconstructed { image: reference.mapv(|value| value + 0.5), numbers }, Some(&reference), None);
+        }
+        sums.timed(|| std::hint::black_box((0..2_000_000u64).fold(0, |sum, value| sum ^ value)));
+        let figures = sums.figures();
+        assert_eq!(figures.loss, Some(4.0));
+        assert_eq!(figures.round_trip, Some(RoundTrip { nwg: 0.4, networks: 0.2, mix: 0.1 }));
+        assert_eq!((figures.diverged, figures.unrefined, figures.noise_level), (1, 0, None));
+        assert!((figures.filled_energy - 0.25).abs() < 1e-12);
+        let psnr = figures.scores.unwrap().psnr;
+        assert!((psnr - metrics::psnr(&reference.mapv(|value| value + 0.5), &reference)).abs() < 1e-9);
+        assert!(figures.wall_seconds > 0.0 && figures.cpu_seconds > 0.0);
+    }
+}
