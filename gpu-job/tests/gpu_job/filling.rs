@@ -117,13 +117,17 @@ proptest! {
     }
 
     #[test]
-    fn backends_train_to_the_same_networks(scan in scans(), seed: u64) {
-        let cpu = train(&Cpu, &scan, 4, seed);
+    fn backends_train_to_the_same_networks(scan in scans(), seed: u64, with_lesson: bool, ensemble in 1usize..3) {
+        let lines = scan.sampling.acs_first..scan.sampling.acs_first + scan.sampling.acs_lines;
+        let lesson = with_lesson.then(|| Lesson { kspace: scan.kspace.view(), lines, noise_variance: 0.1 });
+        let parameters = Parameters { iterations: 4, seed, ensemble, ..Parameters::weighted() };
+        let entry = scan.with(0, parameters, lesson);
+        let problem = [entry.problem().unwrap().unwrap()];
         let tensor_backend = TensorBackend::new(candle_core::Device::Cpu);
-        let tensor = train(&tensor_backend, &scan, 4, seed);
+        let backends = [&Cpu as &dyn Backend, &tensor_backend];
+        let [cpu, tensor] = backends.map(|backend| backend.fit(&problem, &parameters, &Silent).unwrap().remove(0));
         prop_assert!((cpu.loss / tensor.loss - 1.0).abs() < 1e-3, "{} {}", cpu.loss, tensor.loss);
-        let a = scan.entry(0).fill(&Cpu, &cpu).unwrap();
-        let b = scan.entry(0).fill(&tensor_backend, &cpu).unwrap();
+        let [a, b] = backends.map(|backend| entry.fill(backend, &cpu).unwrap());
         let (error, whole) = (size(&(&a.kspace - &b.kspace)), size(&a.kspace));
         prop_assert!(error < 1e-5 * whole, "{error} of {whole}");
         prop_assert!((a.calibration_error / b.calibration_error - 1.0).abs() < 1e-4);
