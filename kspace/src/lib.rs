@@ -7,6 +7,7 @@
 //! | [`prepare`] | preprocessing in its order: triage, prewhitening, oversampling, sorting, averaging, detection |
 //! | [`prepared`] | the prepared file of [`contract::prepared`], written as a stream, read slice by slice |
 //! | [`numerics`] | centred Fourier transform, GRAPPA, coil combination, image metrics |
+//! | [`undersample`] | keeps some lines of a fully sampled scan, to compare with all of them |
 //! | [`image`] | geometry, NIfTI and PNG |
 //! | [`phantom`] | an analytic scan with a known image, written as ISMRMRD |
 //!
@@ -21,6 +22,7 @@ pub mod numerics;
 pub mod phantom;
 pub mod prepare;
 pub mod prepared;
+pub mod undersample;
 
 pub use error::{Error, Result};
 

@@ -170,7 +170,7 @@ fn train_follows_the_sagemaker_contract() {
     let model =
         candle_core::safetensors::load(base.join("model/model.safetensors"), &candle_core::Device::Cpu).unwrap();
     assert_eq!(model.len(), 6);
-    assert_eq!(model["file0.entry1.layer1"].dims(), [8, 32, 80]);
+    assert_eq!(model["file0.entry1.layer1"].dims(), [8, 32, 112]);
     assert_eq!(model["file0.entry1.layer3"].dims(), [8, 6, 2, 8]);
     assert!(!base.join("output/failure").exists());
 
@@ -182,7 +182,21 @@ fn train_follows_the_sagemaker_contract() {
     settings(r#"{"iterations": "many"}"#);
     assert_eq!(exit(&train()), Some(ExitCode::Usage));
 
-    settings("{}");
+    // A fully sampled scan is undersampled and scored; other widths are a setting.
+    settings(
+        r#"{"method": "raki-paper", "hidden_1": "48", "iterations": "200", "acceleration": "2", "acs": "16", "device": "cpu"}"#,
+    );
     Recipe { acceleration: 1, ..recipe }.write(&channel.join("a.safetensors"));
+    let trained = train();
+    assert_eq!(exit(&trained), Some(ExitCode::Done), "{}", text(&trained.stderr));
+    let line = text(&trained.stdout).lines().next().unwrap().to_owned();
+    let psnr: f64 = line.split(' ').find_map(|part| part.strip_prefix("psnr=")).unwrap().parse().unwrap();
+    assert!(psnr > 15.0 && line.contains(" ssim=") && line.contains(" nrmse="), "{line}");
+    let model =
+        candle_core::safetensors::load(base.join("model/model.safetensors"), &candle_core::Device::Cpu).unwrap();
+    assert_eq!(model["file0.entry1.layer1"].dims(), [8, 48, 80]);
+    assert!(std::fs::read(base.join("model/figures/file0.entry1.png")).unwrap().starts_with(b"\x89PNG"));
+
+    settings(r#"{"acceleration": "40", "device": "cpu"}"#);
     assert_eq!(exit(&train()), Some(ExitCode::BadData));
 }

@@ -4,7 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use contract::job::UnknownName;
+use contract::prepared::Sampling;
 use contract::{Method, Refine};
+use kspace::undersample;
+
+use crate::Error;
 
 /// A way to undersample: every R-th line and a block of calibration lines. Written `4/32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,16 @@ pub struct Cell {
 impl Default for Cell {
     fn default() -> Self {
         Self { acceleration: 4, acs: 32 }
+    }
+}
+
+impl Cell {
+    /// The kept ones of `lines` lines, and their sampling.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when so many lines are kept that no grid is left.
+    pub fn sample(self, lines: usize) -> Result<(Vec<bool>, Sampling), Error> {
+        undersample::sample(lines, self.acceleration, self.acs).map_err(|error| Error::Usage(error.to_string()))
     }
 }
 

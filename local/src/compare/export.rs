@@ -11,7 +11,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use super::undersample::{sample, undersample};
+use kspace::undersample;
+
 use super::{Cell, Comparison, Study};
 use crate::{Error, Result};
 
@@ -31,8 +32,8 @@ pub fn write(study: &Study, comparison: &Comparison, folder: &Path) -> Result<()
         let at = folder.join(section.name());
         std::fs::create_dir_all(&at).map_err(Error::io("making the export folder"))?;
         let cell = Cell { acceleration: section.acceleration, acs: section.acs };
-        let (mask, _) = sample(full.dim().1, cell)?;
-        let kspace = undersample(&full, &mask);
+        let (mask, _) = cell.sample(full.dim().1)?;
+        let kspace = undersample::keep(&full, &mask);
         let samples = kspace.iter().flat_map(|sample| [sample.re.to_le_bytes(), sample.im.to_le_bytes()]);
         npy(&at.join("kspace.npy"), "<c8", kspace.shape(), samples.flatten())?;
         npy(&at.join("mask.npy"), "|b1", &[mask.len()], mask.iter().map(|kept| u8::from(*kept)))?;

@@ -3,7 +3,6 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`cells`] | samplings, methods and slices as a person writes them |
-//! | [`undersample`] | keeps the lines of a sampling |
 //! | [`study`] | runs every method on every sampling |
 //! | [`figures`] | what is known of a result: scores, times, numbers without a reference |
 //! | [`table`] | all of that as text |
@@ -19,7 +18,6 @@ pub mod figures;
 pub mod picture;
 pub mod study;
 pub mod table;
-pub mod undersample;
 
 pub use cells::{Cell, Choice, Slices};
 pub use figures::{Figures, RoundTrip, Scores};

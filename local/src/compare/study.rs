@@ -11,11 +11,11 @@ use kspace::Complex32;
 use kspace::image::geometry::{self, Display, Grid};
 use kspace::numerics::{combine, fft};
 use kspace::prepared::{FileSource, Reader};
+use kspace::undersample;
 use ndarray::{Array2, Array3};
 
 use super::cells::{Cell, Choice, Slices};
 use super::figures::{Regions, Sums};
-use super::undersample::{sample, undersample};
 use super::{Comparison, Row, Section};
 use crate::{Error, Result};
 
@@ -180,7 +180,7 @@ impl Study {
             (mask, self.reader.meta.entries[*slice].sampling)
         };
         match cell {
-            Some(cell) => Ok(vec![sample(self.reader.shape.ky, cell)?; self.slices.len()]),
+            Some(cell) => Ok(vec![cell.sample(self.reader.shape.ky)?; self.slices.len()]),
             None => Ok(self.slices.iter().map(own).collect()),
         }
     }
@@ -240,7 +240,7 @@ impl Study {
         let kspace = self.reader.entry(self.slices[at])?;
         let (mask, sampling) = &sampled.lines[at];
         Ok(Slice {
-            kspace: undersample(&kspace, mask),
+            kspace: undersample::keep(&kspace, mask),
             mask: mask.clone(),
             sampling: *sampling,
             number: self.slices[at] as u64,

@@ -1,0 +1,165 @@
+//! The networks of the entries of a file: trained, scored, drawn and kept.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor, Var};
+use candle_nn::VarMap;
+use contract::Method;
+use contract::prepared::Sampling;
+use kspace::image::png;
+use kspace::numerics::{combine, fft, metrics, nwg};
+use kspace::prepared::{ReadAt, Reader};
+use kspace::{Complex32, undersample};
+use ndarray::{Array2, Array3};
+
+use super::settings::Settings;
+use crate::cli::output;
+use crate::error::JobError;
+use crate::progress::Progress;
+use crate::raki::fill::Entry;
+use crate::raki::layout::TAPS;
+use crate::raki::lesson::Lesson;
+use crate::raki::{Backend, Fit, Weights};
+
+/// How much brighter errors are drawn.
+const BRIGHTER: f32 = 5.0;
+
+/// What the entries of a file are trained with, and where the results go.
+pub(super) struct Training<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) backend: &'a dyn Backend,
+    pub(super) variables: &'a VarMap,
+    pub(super) figures: &'a Path,
+    /// Name of the file in the model.
+    pub(super) prefix: String,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// What an entry is trained on.
+struct Sampled {
+    kspace: Array3<Complex32>,
+    mask: Vec<bool>,
+    sampling: Sampling,
+    /// Image of the fully sampled entry.
+    reference: Option<Array2<f32>>,
+}
+
+impl Training<'_> {
+    /// Trains the entries of a file; returns how many were.
+    ///
+    /// # Errors
+    /// [`JobError::BadData`] for an entry that cannot be trained on.
+    pub(super) fn file<R: ReadAt>(&self, reader: &Reader<R>) -> Result<usize, JobError> {
+        let mut trained = 0;
+        for (index, meta) in reader.meta.entries.iter().enumerate() {
+            let mask = reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect();
+            let sampled = self.sampled(reader.entry(index)?, mask, meta.sampling)?;
+            trained += usize::from(self.entry(index, &sampled)?);
+        }
+        Ok(trained)
+    }
+
+    /// An accelerated entry as it is, a fully sampled one undersampled.
+    fn sampled(&self, kspace: Array3<Complex32>, mask: Vec<bool>, sampling: Sampling) -> Result<Sampled, JobError> {
+        if sampling.acceleration > 1 {
+            return Ok(Sampled { kspace, mask, sampling, reference: None });
+        }
+        let (acceleration, acs) = self.settings.sampling;
+        let (mask, sampling) = undersample::sample(kspace.dim().1, acceleration, acs)?;
+        let reference = Some(combine::rss(&fft::ifft2c(&kspace)));
+        Ok(Sampled { kspace: undersample::keep(&kspace, &mask), mask, sampling, reference })
+    }
+
+    /// Trains one entry; `false` for an empty one.
+    fn entry(&self, index: usize, sampled: &Sampled) -> Result<bool, JobError> {
+        let recipe = &self.settings.recipe;
+        let Sampled { kspace, mask, sampling, reference } = sampled;
+        let (coils, _, points) = kspace.dim();
+        recipe
+            .check(sampling, coils, points)
+            .map_err(|reason| JobError::BadData(format!("entry {index}: {reason}")))?;
+        if kspace.iter().all(|sample| *sample == Complex32::default()) {
+            return Ok(false);
+        }
+        let linear = match recipe.method {
+            Method::Raki => Some(nwg::fill(kspace, mask, sampling, &recipe.nwg)?),
+            _ => None,
+        };
+        let lesson = linear.as_ref().map(|filled| Lesson {
+            kspace: filled.kspace.view(),
+            lines: filled.region.0..filled.region.1,
+            noise_variance: filled.noise_variance,
+        });
+        let entry = Entry {
+            kspace: kspace.view(),
+            mask,
+            sampling: *sampling,
+            number: index as u64,
+            parameters: recipe.training,
+            lesson,
+        };
+        let Some(problem) = entry.problem()? else { return Ok(false) };
+        let steps = recipe.training.networks(problem.layout) * recipe.training.iterations;
+        self.progress.stage("train", steps as u64);
+        let started = Instant::now();
+        let fits = self.backend.fit(&[problem], &recipe.training, self.progress)?;
+        let seconds = started.elapsed().as_secs_f64();
+        for fit in &fits {
+            self.score(index, &entry, fit, reference.as_ref(), seconds)?;
+        }
+        Ok(!fits.is_empty())
+    }
+
+    /// Prints the metrics of trained networks, draws what they fill, and keeps them.
+    fn score(
+        &self,
+        index: usize,
+        entry: &Entry<'_>,
+        fit: &Fit,
+        reference: Option<&Array2<f32>>,
+        seconds: f64,
+    ) -> Result<(), JobError> {
+        let filled = entry.fill(self.backend, fit)?;
+        let residual = (filled.calibration_error / filled.calibration_power.max(f64::MIN_POSITIVE)).sqrt();
+        let image = combine::rss(&fft::ifft2c(&filled.kspace));
+        let mut values =
+            vec![("entry", index as f64), ("loss", fit.loss), ("calibration_residual", residual), ("seconds", seconds)];
+        let mut panels = vec![image.clone()];
+        if let Some(reference) = reference {
+            values.push(("psnr", metrics::psnr(&image, reference)));
+            values.push(("nrmse", metrics::nrmse(&image, reference)));
+            values.push(("ssim", metrics::ssim(&image, reference)));
+            let fitted = metrics::fitted(&image, reference).unwrap_or_else(|| image.clone());
+            panels =
+                vec![reference.clone(), fitted.clone(), (&fitted - reference).mapv(|error| BRIGHTER * error.abs())];
+        }
+        output::metrics(&values)?;
+        let name = format!("{}.entry{index}", self.prefix);
+        let figure =
+            File::create(self.figures.join(format!("{name}.png"))).map_err(JobError::io("drawing a figure"))?;
+        png::encode(BufWriter::new(figure), &panels)?;
+        self.keep(&name, &fit.weights)
+    }
+
+    /// Names the weights: `<name>.layer1` `[network, hidden 1, input]`, `.layer2` `[network, hidden 2, hidden 1]`,
+    /// `.layer3` `[network, tap, output, hidden 2]`.
+    fn keep(&self, name: &str, weights: &Weights) -> Result<(), JobError> {
+        let (networks, layout) = (weights.networks, weights.layout);
+        let [hidden_1, hidden_2] = layout.hidden;
+        let shapes = [
+            vec![networks, hidden_1, layout.inputs()],
+            vec![networks, hidden_2, hidden_1],
+            vec![networks, TAPS, layout.outputs(), hidden_2],
+        ];
+        let map = self.variables.data().lock();
+        let mut map = map.map_err(|_| JobError::Bug("a thread panicked while it kept weights".to_owned()))?;
+        for (at, shape) in shapes.into_iter().enumerate() {
+            let tensor = Tensor::from_slice(&weights.layers[at], shape, &Device::Cpu)?;
+            map.insert(format!("{name}.layer{}", at + 1), Var::from_tensor(&tensor)?);
+        }
+        Ok(())
+    }
+}
