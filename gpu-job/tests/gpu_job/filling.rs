@@ -3,88 +3,14 @@
 use contract::prepared::Sampling;
 use gpu_job::JobError;
 use gpu_job::progress::{Progress, Silent};
-use gpu_job::raki::fill::{Entry, Filled, Lesson};
-use gpu_job::raki::{Backend, Cpu, Fit, Parameters, TensorBackend};
+use gpu_job::raki::fill::Lesson;
+use gpu_job::raki::{Backend, Cpu, Parameters, TensorBackend};
 use kspace::Complex32;
 use ndarray::Array3;
 use proptest::prelude::*;
 
-use crate::definition::{Wide, missing, random_kspace};
-
-/// A scan with a regular grid, a calibration block anywhere, and lines never measured at both ends.
-#[derive(Debug, Clone)]
-struct Scan {
-    kspace: Array3<Complex32>,
-    mask: Vec<bool>,
-    sampling: Sampling,
-}
-
-impl Scan {
-    fn entry(&self, number: u64) -> Entry<'_> {
-        self.with(number, Parameters::paper(), None)
-    }
-
-    fn with<'a>(&'a self, number: u64, parameters: Parameters, lesson: Option<Lesson<'a>>) -> Entry<'a> {
-        Entry { kspace: self.kspace.view(), mask: &self.mask, sampling: self.sampling, number, parameters, lesson }
-    }
-}
-
-fn scan(
-    coils: usize,
-    width: usize,
-    r: usize,
-    offset: usize,
-    block: (usize, usize),
-    ends: (usize, usize),
-    seed: u64,
-) -> Scan {
-    let (before, after) = block;
-    let acs_lines = 2 * r + 1;
-    let lines = ends.0 + before + acs_lines + after + ends.1;
-    let acs_first = ends.0 + before;
-    let measured = ends.0..lines - ends.1;
-    let mask: Vec<bool> = (0..lines)
-        .map(|ky| {
-            let in_block = (acs_first..acs_first + acs_lines).contains(&ky);
-            measured.contains(&ky) && (in_block || ky % r == offset)
-        })
-        .collect();
-    let mut kspace = random_kspace(coils, lines, width, seed);
-    for (mut line, acquired) in kspace.axis_iter_mut(ndarray::Axis(1)).zip(&mask) {
-        if !acquired {
-            line.fill(Complex32::default());
-        }
-    }
-    let first = mask.iter().position(|acquired| *acquired).unwrap();
-    let last = mask.iter().rposition(|acquired| *acquired).unwrap();
-    Scan { kspace, mask, sampling: Sampling { acceleration: r, offset, acs_first, acs_lines, first, last } }
-}
-
-fn scans() -> impl Strategy<Value = Scan> {
-    (1usize..=8, 9usize..24, 2usize..=6)
-        .prop_flat_map(|(coils, width, r)| {
-            let block = (0..3 * r, 0..3 * r);
-            (Just(coils), Just(width), Just(r), 0..r, block, (0usize..4, 0usize..4), any::<u64>())
-        })
-        .prop_map(|(coils, width, r, offset, block, ends, seed)| scan(coils, width, r, offset, block, ends, seed))
-}
-
-fn train(backend: &dyn Backend, scan: &Scan, iterations: usize, seed: u64) -> Fit {
-    let problem = scan.entry(0).problem().unwrap().unwrap();
-    let parameters = Parameters { iterations, seed, ..Parameters::paper() };
-    backend.fit(&[problem], &parameters, &Silent).unwrap().remove(0)
-}
-
-/// Trains and fills on the CPU.
-fn filled(entry: &Entry<'_>) -> Filled {
-    let problem = entry.problem().unwrap().unwrap();
-    let fit = Cpu.fit(&[problem], &entry.parameters, &Silent).unwrap().remove(0);
-    entry.fill(&Cpu, &fit).unwrap()
-}
-
-fn size(kspace: &Array3<Complex32>) -> f32 {
-    kspace.iter().map(|v| v.norm_sqr()).sum::<f32>().sqrt()
-}
+use crate::definition::{Wide, missing};
+use crate::undersampled::{Scan, scan, scans, size, train};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
@@ -132,106 +58,6 @@ proptest! {
         prop_assert!(error < 1e-5 * whole, "{error} of {whole}");
         prop_assert!((a.calibration_error / b.calibration_error - 1.0).abs() < 1e-4);
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn a_lesson_fills_what_the_definition_predicts_from_acquired_lines(scan in scans(), lines in 0usize..4, noise in 0.0f64..2.0) {
-        let taught = random_kspace(scan.kspace.dim().0, scan.mask.len(), scan.kspace.dim().2, 11);
-        let first = scan.sampling.acs_first;
-        let end = (first + scan.sampling.acs_lines + lines).min(scan.mask.len());
-        let lesson = Lesson { kspace: taught.view(), lines: first..end, noise_variance: noise };
-        let parameters = Parameters { iterations: 3, ensemble: 2, hidden: [12, 5], ..Parameters::weighted() };
-        let entry = scan.with(0, parameters, Some(lesson));
-        let problem = entry.problem().unwrap().unwrap();
-        let fit = Cpu.fit(&[problem], &parameters, &Silent).unwrap().remove(0);
-        let filled = entry.fill(&Cpu, &fit).unwrap();
-        let channels = fit.weights.layout.channels();
-        let sets = [0, channels].map(|at| Wide::new(&fit.weights.part(at..at + channels)));
-        for (ky, acquired) in scan.mask.iter().enumerate() {
-            if *acquired || ky < scan.sampling.first || ky > scan.sampling.last {
-                let axis = ndarray::Axis(1);
-                prop_assert_eq!(scan.kspace.index_axis(axis, ky), filled.kspace.index_axis(axis, ky));
-                continue;
-            }
-            let (coil, kx) = (ky % scan.kspace.dim().0, ky % scan.kspace.dim().2);
-            let both = sets.each_ref().map(|set| missing(set, &scan.kspace, &scan.mask, scan.sampling.offset, coil, ky, kx));
-            let (re, im) = (0.5 * (both[0].0 + both[1].0), 0.5 * (both[0].1 + both[1].1));
-            let found = filled.kspace[[coil, ky, kx]];
-            let error = (f64::from(found.re) - re).hypot(f64::from(found.im) - im);
-            prop_assert!(error < 1e-5 * (1.0 + re.hypot(im)), "line {ky}, kx {kx}: {found}, expected {re} {im}");
-        }
-    }
-
-    #[test]
-    fn the_scale_of_the_data_is_the_scale_of_the_fill(scan in scans(), power in -20i32..20, with_lesson: bool) {
-        let parameters = Parameters { iterations: 5, ..Parameters::weighted() };
-        let fill = |kspace: Array3<Complex32>, noise_variance: f64| {
-            let scan = Scan { kspace, ..scan.clone() };
-            let lines = scan.sampling.acs_first..scan.sampling.acs_first + scan.sampling.acs_lines;
-            let lesson = with_lesson.then(|| Lesson { kspace: scan.kspace.view(), lines, noise_variance });
-            filled(&scan.with(0, parameters, lesson)).kspace
-        };
-        // A power of two scales without rounding.
-        let factor = 2f32.powi(power);
-        let one = fill(scan.kspace.clone(), 0.3).mapv(|v| v * factor);
-        let scaled = fill(scan.kspace.mapv(|v| v * factor), 0.3 * f64::from(factor).powi(2));
-        let (error, whole) = (size(&(&one - &scaled)), size(&one));
-        prop_assert!(error <= 1e-5 * whole, "{error} of {whole}");
-    }
-
-    #[test]
-    fn even_noise_gives_weights_of_one(scan in scans()) {
-        let lines = scan.sampling.acs_first..scan.sampling.acs_first + scan.sampling.acs_lines;
-        // Noise far above any signal: every sample counts alike.
-        let lesson = Lesson { kspace: scan.kspace.view(), lines, noise_variance: 1e30 };
-        let taught = scan.with(0, Parameters::paper(), Some(lesson)).problem().unwrap().unwrap();
-        let plain = scan.entry(0).problem().unwrap().unwrap();
-        prop_assert_eq!(&taught.targets, &plain.targets);
-        for (found, expected) in taught.weights.iter().zip(&plain.weights) {
-            prop_assert!((found - expected).abs() < 1e-6, "{found} {expected}");
-        }
-    }
-}
-
-/// Targets in a quiet region weigh more, as the inverse root of its energy, and noise sets the floor.
-#[test]
-fn weights_follow_the_energy_down_to_the_noise() {
-    let mut scan = scan(2, 60, 2, 0, (3, 3), (0, 0), 4);
-    for ((_, _, kx), sample) in scan.kspace.indexed_iter_mut() {
-        *sample = Complex32::new(if kx < 30 { 100.0 } else { 1.0 }, 0.0);
-    }
-    let lines = scan.sampling.acs_first..scan.sampling.acs_first + scan.sampling.acs_lines;
-    let ratio = |noise_variance: f64| {
-        let lesson = Lesson { kspace: scan.kspace.view(), lines: lines.clone(), noise_variance };
-        let problem = scan.with(0, Parameters::paper(), Some(lesson)).problem().unwrap().unwrap();
-        let columns = problem.domain.valid_columns();
-        problem.weight(0, &(columns - 1..columns))[0] / problem.weight(0, &(0..1))[0]
-    };
-    assert!((ratio(0.0) - 100.0).abs() < 1e-3, "{}", ratio(0.0));
-    assert!((ratio(0.5) - 100.0).abs() < 1e-3, "noise below the signal is part of its power: {}", ratio(0.5));
-    assert!((ratio(100.0) - 10.0).abs() < 1e-3, "noise above a signal takes its place: {}", ratio(100.0));
-}
-
-#[test]
-fn a_set_of_an_ensemble_is_what_it_is_alone() {
-    let scan = scan(2, 20, 3, 1, (4, 4), (0, 0), 9);
-    let fit = |ensemble: usize| {
-        let parameters = Parameters { iterations: 6, ensemble, ..Parameters::paper() };
-        let problem = scan.with(0, parameters, None).problem().unwrap().unwrap();
-        Cpu.fit(&[problem], &parameters, &Silent).unwrap().remove(0)
-    };
-    let (one, three) = (fit(1), fit(3));
-    assert_eq!(three.weights.networks, 3 * one.weights.networks);
-    assert_eq!(three.weights.part(0..4), one.weights);
-    assert_ne!(three.weights.part(4..8), one.weights);
-    let sets = [0, 4, 8].map(|at| Fit { weights: three.weights.part(at..at + 4), ..three.clone() });
-    let fills = sets.map(|fit| scan.entry(0).fill(&Cpu, &fit).unwrap().kspace);
-    let mean = (&fills[0] + &fills[1] + &fills[2]).mapv(|v| v / 3.0);
-    let together = scan.entry(0).fill(&Cpu, &three).unwrap().kspace;
-    assert!(size(&(&mean - &together)) < 1e-6 * size(&mean));
 }
 
 #[test]

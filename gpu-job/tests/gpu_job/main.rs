@@ -5,5 +5,7 @@ mod definition;
 mod filling;
 mod gradients;
 mod jobs;
+mod lessons;
 mod program;
 mod scans;
+mod undersampled;
