@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use contract::Method;
 use contract::prepared::Sampling;
+use kspace::Complex32;
 use kspace::numerics::nwg;
+use ndarray::{Array3, s};
 
 use super::{Engine, Numbers, Recipe, Work, mix};
 use crate::error::JobError;
@@ -160,10 +162,36 @@ impl Engine<'_> {
         *calibration = Some((filled.calibration_error, filled.calibration_power));
         work.filled = Some(match (&work.nwg, self.recipe.method) {
             (Some((nwg, judge)), Method::Auto) => {
-                mix::mix(&work.slice, judge, &nwg.kspace, &filled.kspace, &mut work.numbers)
+                let (mask, sampling) = (&work.slice.mask, &work.slice.sampling);
+                let residuals =
+                    [judge.residual(&nwg.kspace, mask, sampling), self.round_trip(work, fit, &filled.kspace)?];
+                mix::mix(&work.slice, &nwg.kspace, &filled.kspace, &residuals, &mut work.numbers)
             }
             _ => filled.kspace,
         });
         Ok(())
+    }
+
+    /// Acquired lines outside the calibration block as the networks predict them from the lines that they filled, less what was
+    /// acquired, `[line, coil, kx]` in one row.
+    fn round_trip(&self, work: &Work, fit: &Fit, filled: &Array3<Complex32>) -> Result<Vec<Complex32>, JobError> {
+        let sampling = work.slice.sampling;
+        let range = sampling.first..=sampling.last;
+        let offset = (sampling.offset + 1) % sampling.acceleration;
+        let on_grid = |line: usize| line % sampling.acceleration == offset && range.contains(&line);
+        let mask: Vec<bool> = (0..work.slice.mask.len()).map(on_grid).collect();
+        let shifted = Entry {
+            kspace: filled.view(),
+            mask: &mask,
+            sampling: Sampling { offset, ..sampling },
+            ..work.entry(self.recipe)
+        };
+        let predicted = shifted.fill(self.backend, fit)?.kspace;
+        let mut residual = Vec::new();
+        for line in nwg::outer_lines(&work.slice.mask, &sampling) {
+            let apart = &predicted.slice(s![.., line, ..]) - &work.slice.kspace.slice(s![.., line, ..]);
+            residual.extend(apart);
+        }
+        Ok(residual)
     }
 }

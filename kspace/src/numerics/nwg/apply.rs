@@ -11,6 +11,12 @@ use super::local::{Energy, bin};
 use super::{Filled, TAPS};
 use crate::{Complex32, Result};
 
+/// Acquired lines outside the calibration block, which a line of another grid can predict.
+pub fn outer_lines(mask: &[bool], sampling: &Sampling) -> impl Iterator<Item = usize> {
+    let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+    (0..mask.len()).filter(move |line| mask[*line] && !block.contains(line))
+}
+
 impl Fit {
     /// Fills `kspace` from its grid lines. Sources outside the acquired range count as zero, so that no line and no
     /// point is left out at the edges.
@@ -64,9 +70,9 @@ impl Fit {
     ) -> Vec<Complex32> {
         let bins = energy.map.mapv(|energy| bin(energy / self.energy));
         let present: Vec<bool> = (0..mask.len()).map(|line| (sampling.first..=sampling.last).contains(&line)).collect();
-        let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+        let outer_lines: Vec<usize> = outer_lines(mask, sampling).collect();
         let offset = (sampling.offset + 1) % sampling.acceleration;
-        let outer = |line: usize| line < mask.len() && mask[line] && !block.contains(&line);
+        let outer = |line: usize| outer_lines.binary_search(&line).is_ok();
         let predicted = self.predict(filled, &present, sampling, offset, &bins, outer);
         let points = filled.dim().2;
         let mut residual = Vec::with_capacity(predicted.len() * self.coils * points);

@@ -22,6 +22,7 @@ mod local;
 use contract::prepared::Sampling;
 use ndarray::{Array2, Array3, s};
 
+pub use self::apply::outer_lines;
 use self::fit::Fit;
 use self::local::Energy;
 use super::window;
