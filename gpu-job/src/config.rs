@@ -65,7 +65,7 @@ mod tests {
     fn nothing_is_required_and_empty_is_nothing() {
         let config = Config::from_lookup(|_| Some(String::new())).unwrap();
         assert_eq!(config, Config::from_lookup(|_| None).unwrap());
-        assert_eq!(config, Config { image_digest: None, prepared_mount: None, attempt: 1 });
+        assert_eq!(config, Config { image_digest: None, prepared_mount: None, attempt: 1, on_batch: false });
     }
 
     #[test]

@@ -69,10 +69,18 @@ pub struct Figures {
     pub unrefined: usize,
 }
 
+/// What is known of one slice.
+#[derive(Debug)]
+struct Known {
+    scores: Option<Scores>,
+    numbers: Numbers,
+    background: Option<f64>,
+}
+
 /// Adds up slices to [`Figures`].
 #[derive(Debug, Default)]
 pub(super) struct Sums {
-    slices: Vec<(Option<Scores>, Numbers, Option<f64>)>,
+    slices: Vec<Known>,
     cpu: Duration,
     wall: Duration,
 }
@@ -89,26 +97,27 @@ impl Sums {
 
     pub(super) fn add(&mut self, result: &Reconstructed, reference: Option<&Array2<f32>>, regions: Option<&Regions>) {
         let scores = reference.map(|reference| score(&result.image, reference));
-        self.slices.push((scores, result.numbers, regions.and_then(|regions| regions.ratio(&result.image))));
+        let background = regions.and_then(|regions| regions.ratio(&result.image));
+        self.slices.push(Known { scores, numbers: result.numbers, background });
     }
 
     pub(super) fn figures(&self) -> Figures {
-        let mean = |of: &dyn Fn(&(Option<Scores>, Numbers, Option<f64>)) -> Option<f64>| {
+        let mean = |of: &dyn Fn(&Known) -> Option<f64>| {
             let values: Vec<f64> = self.slices.iter().filter_map(of).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
-        let number = |of: fn(&Numbers) -> Option<f64>| mean(&|(_, numbers, _)| of(numbers));
-        let scored = |of: fn(&Scores) -> f64| mean(&|(scores, ..)| scores.as_ref().map(of));
+        let number = |of: fn(&Numbers) -> Option<f64>| mean(&|known| of(&known.numbers));
+        let scored = |of: fn(&Scores) -> f64| mean(&|known| known.scores.as_ref().map(of));
         let scores = match (scored(|s| s.psnr), scored(|s| s.nrmse), scored(|s| s.ssim)) {
             (Some(psnr), Some(nrmse), Some(ssim)) => Some(Scores { psnr, nrmse, ssim }),
             _ => None,
         };
-        let round_trip = match [0, 1, 2].map(|at: usize| mean(&|(_, n, _)| n.round_trip.map(|trip| trip[at]))) {
+        let round_trip = match [0, 1, 2].map(|at: usize| mean(&|known| known.numbers.round_trip.map(|trip| trip[at]))) {
             [Some(nwg), Some(networks), Some(mix)] => Some(RoundTrip { nwg, networks, mix }),
             _ => None,
         };
         let share = |n: &Numbers| ratio(n.filled_energy, n.filled_energy + n.acquired_energy);
-        let count = |of: fn(&Numbers) -> bool| self.slices.iter().filter(|(_, numbers, _)| of(numbers)).count();
+        let count = |of: fn(&Numbers) -> bool| self.slices.iter().filter(|known| of(&known.numbers)).count();
         Figures {
             scores,
             cpu_seconds: self.cpu.as_secs_f64(),
@@ -117,8 +126,8 @@ impl Sums {
             round_trip,
             networks: number(|n| n.networks),
             noise_level: number(|n| n.noise_variance.map(f64::sqrt)),
-            filled_energy: mean(&|(_, numbers, _)| Some(share(numbers))).unwrap_or_default(),
-            background: mean(&|(.., background)| *background),
+            filled_energy: mean(&|known| Some(share(&known.numbers))).unwrap_or_default(),
+            background: mean(&|known| known.background),
             loss: number(|n| n.loss),
             maps: number(|n| n.maps.map(|(maps, _)| maps as f64)),
             diverged: count(|n| n.diverged),
