@@ -213,9 +213,10 @@ mod tests {
         let sampling = Sampling { acceleration: 3, offset: 2, acs_first: 20, acs_lines: 24, first: 2, last: 62 };
         let regions = Regions::of(&kspace, &sampling).unwrap();
         assert!(regions.ratio(&disc).unwrap() < 1e-3);
-        let noisy = disc.mapv(|value| (value * value + 0.01).sqrt());
-        let ratio = regions.ratio(&noisy).unwrap();
-        assert!((ratio - 0.05).abs() < 0.003, "{ratio}");
+        // The object is found with a blurred rim, so its RMS is somewhat below 2; the background is exact.
+        let with = |floor: f32| regions.ratio(&disc.mapv(|value| value.max(floor))).unwrap();
+        assert!((0.05..0.0625).contains(&with(0.1)), "{}", with(0.1));
+        assert!((with(0.02) / with(0.01) - 2.0).abs() < 0.01);
         assert!(Regions::of(&kspace, &Sampling { acs_lines: 0, ..sampling }).is_none());
     }
 
