@@ -172,8 +172,9 @@ def main():
                     verdict = "SKIP" if met is None else "PASS" if met else "FAIL"
                     print(f"{verdict}  {what}: {found}")
                     checks.append({"what": what, "found": found, "verdict": verdict})
-    if a.json:
-        a.json.write_text(json.dumps({"tables": tables, "requirements": checks}, indent=1) + "\n")
+            # After every file, so that an interrupted run keeps what it has.
+            if a.json:
+                a.json.write_text(json.dumps({"tables": tables, "requirements": checks}, indent=1) + "\n")
     return 1 if any(check["verdict"] == "FAIL" for check in checks) else 0
 
 
