@@ -88,7 +88,7 @@ fn main() -> Result<(), JobError> {
     let pairs = (coils * (coils + 1) / 2) as f64;
     let spectrum = 8.0 * (windows * window * window / 2) as f64 + 4.0 * (4.0 / 3.0 + 3.0) * (window as f64).powi(3);
     let each_pixel = 8.0 * lags as f64 * pairs + 8.0 * (maps_options.steps * maps_options.maps * coils * coils) as f64;
-    let mut stages = vec![
+    let mut stages = [
         Stage::new("nwg", moments(first) + solves + filling, read(first) + apply),
         Stage::new(
             "nwg with refits",

@@ -250,7 +250,7 @@ fn subspace(matrix: &[Complex32], coils: usize, vectors: &mut [Complex32], steps
                 *to = row.iter().zip(vector).map(|(m, v)| m * v).sum();
             }
         }
-        for at in 0..values.len() {
+        for (at, value) in values.iter_mut().enumerate() {
             let (before, rest) = image.split_at_mut(at * coils);
             let current = &mut rest[..coils];
             for other in before.chunks_exact(coils) {
@@ -258,7 +258,7 @@ fn subspace(matrix: &[Complex32], coils: usize, vectors: &mut [Complex32], steps
                 current.iter_mut().zip(other).for_each(|(c, o)| *c -= along * o);
             }
             let size = current.iter().map(|value| value.norm_sqr()).sum::<f32>().sqrt();
-            values[at] = size;
+            *value = size;
             if size > 0.0 {
                 current.iter_mut().for_each(|value| *value /= size);
             }
