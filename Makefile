@@ -25,7 +25,7 @@ help: ## this list
 build: ## compile every program, in the profile that the tests use too
 	$(CARGO) build --workspace --bins --examples
 
-demo: build ## run a scan through the whole stack on this machine; INPUT=FILE for your own, METHOD=raki|grappa|zero-filled
+demo: build ## run a scan through the whole stack on this machine; INPUT=FILE for your own, METHOD=nwg|raki|... for one method
 	$(BIN)/raki-cloud demo $(if $(INPUT),"$(INPUT)") $(if $(METHOD),--method $(METHOD))
 
 test: build $(TOOLS)/.done ## unit, property, golden and chain tests
@@ -39,8 +39,8 @@ check: $(TOOLS)/.done ## format, lints, template
 	$(TOOLS)/bin/cfn-lint template.yaml
 	cd $(CURDIR) && SAM_CLI_TELEMETRY=0 $(TOOLS)/bin/sam validate --lint --region us-east-1 --template template.yaml
 
-bench: build $(TOOLS)/.done ## speed, as ratios against peers in one run
-	$(TOOLS)/bin/python tests/bench/bench.py --bin $(BIN)
+bench: build $(TOOLS)/.done ## speed, as ratios against peers in one run; TORCH=PYTHON for a Python with PyTorch
+	$(TOOLS)/bin/python tests/bench/bench.py --bin $(BIN) $(if $(TORCH),--torch "$(TORCH)")
 
 bench-quality: build $(PEERS)/.done ## image quality beside peers; DATA=FILE for a fully sampled file of your own, JSON=FILE for the figures
 	$(PEERS)/bin/python tests/bench/quality.py --bin $(BIN) $(if $(DATA),--data "$(DATA)") $(if $(JSON),--json "$(JSON)")
@@ -48,7 +48,7 @@ bench-quality: build $(PEERS)/.done ## image quality beside peers; DATA=FILE for
 pictures: build ## the pictures of README, from the built-in phantom
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(BIN)/raki-cloud phantom --out "$$scratch/scan.h5" --slices 1 --coils 8 --matrix 192 --r 4 --acs 32 --snr 30; \
-	for method in zero-filled grappa raki; do \
+	for method in zero-filled grappa auto; do \
 	  $(BIN)/raki-cloud reconstruct "$$scratch/scan.h5" --method $$method --out "$$scratch/$$method"; \
 	  cp "$$scratch/$$method/preview.png" docs/images/$$method.png; \
 	done

@@ -1,6 +1,6 @@
 """Speed as ratios against peers, measured in alternation in one run.
 
-    bench.py --bin target/debug [--slices 20] [--rounds 3]
+    bench.py --bin target/debug [--slices 20] [--rounds 3] [--torch PYTHON]
 
 Absolute times of a shared machine mean little; a ratio of neighbouring runs means more. Every line printed names both
 sides, the median of each and the ratio of the medians.
@@ -18,6 +18,7 @@ p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDes
 p.add_argument("--bin", type=pathlib.Path, required=True)
 p.add_argument("--slices", type=int, default=20, help="20 slices of 32 coils, 320x320, fully sampled, are a file of 1 GB")
 p.add_argument("--rounds", type=int, default=3)
+p.add_argument("--torch", type=pathlib.Path, help="a Python that has PyTorch, to compare a training step with")
 a = p.parse_args()
 
 H5PY = """
@@ -61,6 +62,29 @@ with tempfile.TemporaryDirectory() as folder:
                       lambda: run(examples / "prepare_rate", scan), h5py)
     print(f"prepare: peak memory {max(row['peak_megabytes'] for row in ours):.0f} MB with the mapped file")
 
-step = run(examples / "bench_raki")
-print(f"RAKI training step on the CPU, matrix products with fused loops against candle tensors: {step['ratio']:.2f} times as fast")
+steps, torch = [], []
+for _ in range(a.rounds):
+    steps.append(run(examples / "bench_raki"))
+    if a.torch:
+        torch.append(run(a.torch, pathlib.Path(__file__).with_name("torch_step.py")))
+step = min(steps, key=lambda step: step["seconds_per_step"])
+print(f"RAKI training step, matrix products with fused loops against candle tensors: {step['ratio']:.2f} times as fast, "
+      f"{step['gemm_share']:.0%} of the machine's rate of products")
+if torch:
+    peer = min(row["seconds_per_step"] for row in torch)
+    print(f"RAKI training step against PyTorch: {peer / step['seconds_per_step']:.2f} times as fast")
+cost = step["slice"]
+print(f"a slice of 8 coils, training as published against `raki`: {cost['published_seconds'] / cost['weighted_seconds']:.1f} times the CPU time")
 print(json.dumps(step))
+
+with tempfile.TemporaryDirectory() as folder:
+    scan = pathlib.Path(folder) / "scan.h5"
+    for coils in (8, 32):
+        run(a.bin / "raki-cloud", "phantom", "--out", scan, "--slices", 1, "--coils", coils, "--matrix", 256, "--r", 4, "--acs", 32, "--json")
+        stages = run(examples / "bench_stages", scan)
+        machine = stages["machine"]
+        print(f"stages of a slice of {coils} coils, 256 x 256, R = 4, 32 lines, one thread; the machine's complex products "
+              f"{machine['complex_double_gemm_gflop_per_s']:.0f} GFLOP/s, copies {machine['copy_gb_per_s']:.0f} GB/s")
+        for row in stages["stages"]:
+            print(f"  {row['stage']:22} {row['seconds']:7.3f} s {row['gflop']:8.2f} GFLOP {row['gigabytes']:7.3f} GB"
+                  f"  {row['gemm_share']:5.0%} of products {row['memory_share']:5.0%} of copies")

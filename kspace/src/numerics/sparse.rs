@@ -4,7 +4,9 @@
 //! samples F S x agree with the acquired ones, stay near the filled ones as far as these can be trusted, and whose wavelet details
 //! are few: FISTA (Beck and Teboulle, SIAM J. Imaging Sci. 2:183, 2009) from the filled image,
 //!
-//!     x <- shrink( z + Sᴴ Fᴴ [ M (k - F S z) + mu (1 - M)(filled - F S z) ] )
+//! ```text
+//! x <- shrink( z + Sᴴ Fᴴ [ M (k - F S z) + mu (1 - M)(filled - F S z) ] )
+//! ```
 //!
 //! with mu = 0.03 s / v for the noise variance s of acquired and the error variance v of filled samples. Details of both
 //! maps shrink together by `0.22 sqrt(sigma d)`, where d is the size of the finest details: thresholds in units of the noise
