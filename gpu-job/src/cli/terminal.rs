@@ -1,8 +1,8 @@
 //! Progress and logs, on standard error.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,6 +25,7 @@ pub(super) fn start_logging(filter: EnvFilter) {
 pub(super) struct Reporter {
     stop: Arc<AtomicBool>,
     bar: ProgressBar,
+    stage: Mutex<&'static str>,
     total: AtomicU64,
     done: AtomicU64,
 }
@@ -36,7 +37,7 @@ impl Reporter {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { stop, bar, total: AtomicU64::new(0), done: AtomicU64::new(0) }
+        Self { stop, bar, stage: Mutex::new("start"), total: AtomicU64::new(0), done: AtomicU64::new(0) }
     }
 }
 
@@ -49,6 +50,9 @@ impl Drop for Reporter {
 impl Progress for Reporter {
     fn stage(&self, name: &'static str, total: u64) {
         self.bar.set_message(name);
+        if let Ok(mut stage) = self.stage.lock() {
+            *stage = name;
+        }
         self.bar.set_length(total);
         self.bar.set_position(0);
         self.total.store(total, Ordering::Relaxed);
@@ -61,7 +65,8 @@ impl Progress for Reporter {
         let before = self.done.fetch_add(steps, Ordering::Relaxed);
         let percent = |done: u64| done * 100 / total;
         if self.bar.is_hidden() && percent(before) / LOG_PERCENT < percent(before + steps) / LOG_PERCENT {
-            tracing::info!(percent = percent(before + steps), "progress");
+            let stage = self.stage.lock().map_or("", |stage| *stage);
+            tracing::info!(stage, percent = percent(before + steps), done = before + steps, total, "progress");
         }
     }
 

@@ -56,3 +56,62 @@ fn outer_power(slice: &Slice) -> f64 {
         })
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::prepared::Sampling;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn slice() -> Slice {
+        let kspace = Array3::from_shape_fn((2, 9, 3), |(coil, line, kx)| match line % 2 {
+            0 => Complex32::new((coil + line) as f32, kx as f32),
+            _ => Complex32::default(),
+        });
+        let sampling = Sampling { acceleration: 2, offset: 0, acs_first: 4, acs_lines: 1, first: 0, last: 8 };
+        let mask = (0..9).map(|line| line % 2 == 0).collect();
+        Slice { kspace, mask, sampling, number: 0, noise_variance: None }
+    }
+
+    proptest! {
+        #[test]
+        fn the_share_errs_least_within_its_bounds_and_acquired_lines_stay(
+            values in proptest::collection::vec((-1f32..1.0, -1f32..1.0), 6), fill in (-5f32..5.0, -5f32..5.0),
+        ) {
+            let (r, q): (Vec<_>, Vec<_>) =
+                values.into_iter().map(|(r, q)| (Complex32::new(r, 0.5), Complex32::new(q, -r))).unzip();
+            let slice = slice();
+            let mut fills = [slice.kspace.clone(), slice.kspace.clone()];
+            for (kspace, value) in fills.iter_mut().zip([fill.0, fill.1]) {
+                for line in [1, 3, 5, 7] {
+                    kspace.slice_mut(ndarray::s![.., line, ..]).fill(Complex32::new(value, value));
+                }
+            }
+            let mut numbers = Numbers::default();
+            let mixed = mix(&slice, &fills[0], &fills[1], &[r.clone(), q.clone()], &mut numbers);
+            let share = numbers.networks.unwrap();
+            prop_assert!((LEAST_SHARE..=1.0 - LEAST_SHARE).contains(&share));
+            let error = |share: f32| r.iter().zip(&q).map(|(r, q)| (r * (1.0 - share) + q * share).norm_sqr()).sum::<f32>();
+            for other in [LEAST_SHARE, 0.4, 0.5, 0.6, 1.0 - LEAST_SHARE] {
+                prop_assert!(error(share as f32) <= error(other as f32) * (1.0 + 1e-4) + 1e-5);
+            }
+            let expected = fill.0 + (fill.1 - fill.0) * share as f32;
+            for line in 0..9 {
+                match slice.mask[line] {
+                    true => prop_assert_eq!(mixed.slice(ndarray::s![.., line, ..]), slice.kspace.slice(ndarray::s![.., line, ..])),
+                    false => prop_assert!((mixed[[1, line, 2]].re - expected).abs() < 1e-4),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fills_that_predict_alike_are_averaged() {
+        let slice = slice();
+        let mut numbers = Numbers::default();
+        let same = vec![Complex32::new(1.0, 0.0)];
+        mix(&slice, &slice.kspace, &slice.kspace, &[same.clone(), same], &mut numbers);
+        assert_eq!(numbers.networks, Some(0.5));
+    }
+}

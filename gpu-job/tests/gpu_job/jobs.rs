@@ -295,3 +295,28 @@ fn slices_of_a_slab_share_the_networks_of_the_middle_one() {
     assert!(adapted[1] == each[1] && adapted[0] != each[1] && adapted[0] != each[0]);
     assert!(residual < together, "{residual} {together}");
 }
+
+#[test]
+fn networks_that_do_not_converge_give_way_to_nwg_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = Recipe { slices: 1, ..Recipe::default() }.write(&folder.path().join("a.safetensors"));
+    let run = |method: Method, learning_rate: f64| {
+        let out = folder.path().join(method.name());
+        let mut request = request(&prepared, &out, method);
+        request.recipe.training.learning_rate = learning_rate;
+        // The only step is one of the peak rate, which throws the weights far off.
+        request.recipe.training.iterations = 1;
+        let manifest = reconstruct(&request, &Silent).unwrap();
+        (manifest, std::fs::read(out.join("image.nii.gz")).unwrap())
+    };
+    let (_, expected) = run(Method::Nwg, 1e-2);
+    for method in [Method::Raki, Method::RakiPaper] {
+        let (manifest, image) = run(method, 1.0);
+        assert!(
+            manifest.warnings.iter().any(|warning| warning.contains("did not converge")),
+            "{:?}",
+            manifest.warnings
+        );
+        assert_eq!(image, expected, "{method}");
+    }
+}
