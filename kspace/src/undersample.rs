@@ -11,7 +11,7 @@ use crate::{Complex32, Error, Result};
 fn mask(lines: usize, acceleration: usize, acs: usize) -> Vec<bool> {
     let centre = lines / 2;
     let first = centre.saturating_sub(acs / 2);
-    let block = first..first + acs;
+    let block = first..first.saturating_add(acs);
     (0..lines).map(|line| line.abs_diff(centre) % acceleration == 0 || block.contains(&line)).collect()
 }
 

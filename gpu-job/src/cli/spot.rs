@@ -12,7 +12,7 @@ use aws_config::imds::client::Client;
 const NOTICE: &str = "/latest/meta-data/spot/instance-action";
 /// How often AWS recommends to look.
 const EVERY: Duration = Duration::from_secs(5);
-/// Metadata that did not answer so often is not there: another kind of machine, or closed to containers.
+/// Metadata that did not answer so often, and never did, is not there: another kind of machine, or closed to containers.
 const MOST_FAILURES: u32 = 3;
 
 /// Looks for the notice from a thread of its own and sets `stop` when it is there.
@@ -27,15 +27,15 @@ pub(super) fn listen(stop: Arc<AtomicBool>) {
 }
 
 async fn watch(metadata: &Client, every: Duration, stop: &AtomicBool) {
-    let mut failures = 0;
-    while failures < MOST_FAILURES {
+    let (mut failures, mut reached) = (0, false);
+    while reached || failures < MOST_FAILURES {
         match look(metadata).await {
             Answer::Notice => {
                 tracing::warn!("this Spot instance is about to be taken away: stopping");
                 stop.store(true, Ordering::Relaxed);
                 return;
             }
-            Answer::Nothing => failures = 0,
+            Answer::Nothing => reached = true,
             Answer::Unreachable => failures += 1,
         }
         tokio::time::sleep(every).await;

@@ -51,6 +51,9 @@ impl Engine<'_> {
 fn believable(given: Option<f64>, kspace: &Array3<Complex32>, sampling: &Sampling) -> Result<Option<f64>, JobError> {
     let Some(given) = given else { return Ok(None) };
     let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+    if !window::tells_noise(kspace.dim().0, block.len(), kspace.dim().2) {
+        return Ok(Some(given));
+    }
     let found = window::noise_variance(&kspace.slice(s![.., block, ..]).to_owned())?;
     let ratio = (found / given).sqrt();
     Ok((ratio > 1.0 / DOUBT && ratio < DOUBT).then_some(given))

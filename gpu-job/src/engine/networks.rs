@@ -89,13 +89,15 @@ impl Engine<'_> {
         let cold: Vec<usize> = (0..works.len()).filter(|at| trainers[*at] == Some(*at)).collect();
         let mut steps = self.train(works, &cold, &recipe.training, |_| None, &mut fits)?;
         if recipe.warm > 0 {
-            let sharing =
-                |at: &usize| trainers[*at].is_some_and(|trainer| trainer != *at && fits.contains_key(&trainer));
-            let warm: Vec<usize> = (0..works.len()).filter(sharing).collect();
-            let start: BTreeMap<usize, Weights> = warm
-                .iter()
-                .filter_map(|at| Some((*at, fits.get(&trainers[*at]?).filter(|fit| !fit.diverged)?.weights.clone())))
+            // Networks that did not converge are nothing to begin with: `nwg` fills their whole slab.
+            let start: BTreeMap<usize, Weights> = (0..works.len())
+                .filter(|at| trainers[*at] != Some(*at))
+                .filter_map(|at| {
+                    let fit = fits.get(&trainers[at]?)?;
+                    (!fit.diverged).then(|| (at, fit.weights.clone()))
+                })
                 .collect();
+            let warm: Vec<usize> = start.keys().copied().collect();
             let training = Parameters {
                 iterations: recipe.warm.min(recipe.training.iterations),
                 learning_rate: WARM_RATE,

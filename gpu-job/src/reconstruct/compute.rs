@@ -78,6 +78,10 @@ pub(super) fn all<R: ReadAt>(
         Ok(finished)
     };
     let (finished, read) = read_ahead(reader, first, group, compute)?;
+    if progress.cancelled() {
+        checkpoint.save(&identity, &finished);
+        return Err(JobError::Interrupted);
+    }
     let timing = |stage: &str, seconds| Timing { stage: stage.to_owned(), seconds };
     let timings = vec![
         timing("read", read),

@@ -143,9 +143,6 @@ impl Job<'_> {
         let checkpoint = Checkpoint { runtime: self.runtime, store: self.store, at: request.checkpoint.as_ref() };
         let computed = compute::all(&reader, &plan, &grid, chosen.as_ref(), self.progress, (&checkpoint, identity))?;
         let Finished { images, numbers } = computed.finished;
-        if self.progress.cancelled() {
-            return Err(JobError::Interrupted);
-        }
 
         let started = Instant::now();
         plan.conclude(&numbers);
@@ -202,8 +199,10 @@ impl Job<'_> {
 
 /// Whether a manifest is of this scan and this recipe.
 fn same(manifest: &Manifest, scan: &ScanId, recipe: &Recipe) -> bool {
+    let sharing = [("slab", recipe.slab), ("warm", recipe.warm)];
     (&manifest.scan, manifest.method, manifest.refine, manifest.seed)
         == (scan, recipe.method, recipe.refine, recipe.training.seed)
+        && sharing.iter().all(|(name, value)| manifest.parameters.get(*name).is_none_or(|found| found == value))
 }
 
 /// Names and JSON values.

@@ -43,6 +43,14 @@ impl Plan {
             warnings: Vec::new(),
         };
         plan.describe(&reader.meta);
+        if plan.recipe.trains() && plan.recipe.slab > 1 && several_kinds(&reader.meta) {
+            (plan.recipe.slab, plan.recipe.warm) = (1, 0);
+            plan.decide(
+                "slices that share networks",
+                "none".to_owned(),
+                "the scan has several contrasts, phases, repetitions or sets",
+            );
+        }
         Ok(plan)
     }
 
@@ -148,7 +156,7 @@ impl Plan {
         }
         if unrefined > 0 {
             self.warnings.push(format!(
-                "no coil sensitivities were found for {unrefined} of {} entries, as in slices of air: these are not refined",
+                "no coil sensitivities were found for {unrefined} of {} entries (noise only, or fewer than 6 calibration lines): these are not refined",
                 numbers.len()
             ));
         }
@@ -173,4 +181,10 @@ pub fn noise_variance(meta: &PreparedMeta) -> Option<f64> {
         |name: &str| step.parameters.get(name).and_then(serde_json::Value::as_f64).is_some_and(|value| value > 0.0);
     let averaged = meta.steps.iter().any(|step| step.name == "average");
     (known("dwell_noise_us") && known("dwell_us") && !averaged).then_some(2.0)
+}
+
+/// Whether entries differ by more than their slice: neighbours in the file are not neighbours in space then.
+fn several_kinds(meta: &PreparedMeta) -> bool {
+    let kind = |entry: &contract::prepared::Entry| (entry.contrast, entry.phase, entry.repetition, entry.set);
+    meta.entries.windows(2).any(|pair| kind(&pair[0]) != kind(&pair[1]))
 }

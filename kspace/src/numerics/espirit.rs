@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use rustfft::FftDirection;
 
 use super::fft::plan;
-use super::window::gram;
+use super::window::{gram, one_thread};
 use crate::{Complex32, Error, Result};
 
 /// Times the largest singular value of noise that a direction must reach to count as signal. The noise level is an
@@ -65,6 +65,7 @@ pub fn maps(
     (rows, columns): (usize, usize),
     options: &Options,
 ) -> Result<Maps> {
+    one_thread();
     let (coils, lines, points) = region.dim();
     let refused = |found: &str| {
         Error::unsupported(

@@ -12,7 +12,7 @@ use faer::linalg::solvers::Solve;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side, c64};
 use ndarray::{Array3, Axis, s};
 
-use super::window::{add_outer, frobenius_of_lower, noise_floor, wide};
+use super::window::{add_outer, frobenius_of_lower, noise_floor, one_thread, wide};
 use crate::{Complex32, Error, Result};
 
 /// The weakest outer k-space assumed, relative to the calibration block, in energy.
@@ -117,6 +117,7 @@ impl Kernel {
     /// As [`fill`].
     pub fn fit(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, options: &Options) -> Result<Self> {
         check(kspace, mask, sampling, options)?;
+        one_thread();
         let (coils, _, points) = kspace.dim();
         let acceleration = sampling.acceleration;
         let needed = (options.source_lines - 1) * acceleration + 1;

@@ -7,10 +7,15 @@ use ndarray::{Array3, ArrayView3, s};
 use crate::{Complex32, Error, Result};
 
 /// Lines and points of the window that the noise level is read from.
-const NOISE_WINDOW: (usize, usize) = (4, 4);
+pub(super) const NOISE_WINDOW: (usize, usize) = (4, 4);
 /// Share of the eigenvalues taken to hold noise only: windows of smooth coil images lie in a subspace, and what the
 /// weakest tenth holds is noise.
 const NOISE_SHARE: f64 = 0.1;
+
+/// Factorisations that use one thread: split over several, sums would depend on their number. Slices are what runs in parallel.
+pub(super) fn one_thread() {
+    faer::set_global_parallelism(Par::Seq);
+}
 
 /// A complex sample in double precision.
 pub(super) fn wide(value: Complex32) -> c64 {
@@ -71,6 +76,7 @@ pub(super) fn frobenius_of_lower(matrix: MatRef<'_, c64>) -> f64 {
 /// # Errors
 /// [`Error::Unsupported`] for a region smaller than a window or without a finite spectrum.
 pub fn noise_variance(calibration: &Array3<Complex32>) -> Result<f64> {
+    one_thread();
     let (gram, windows) = gram(calibration.view(), NOISE_WINDOW);
     let refused = || {
         let (coils, lines, points) = calibration.dim();
@@ -87,10 +93,53 @@ pub fn noise_variance(calibration: &Array3<Complex32>) -> Result<f64> {
     if variance.is_finite() { Ok(variance) } else { Err(refused()) }
 }
 
-/// Noise variance from the ascending eigenvalues of a sum of `count` outer products.
+/// Whether calibration lines of this size have windows enough to contradict a noise scan.
+#[must_use]
+pub const fn tells_noise(coils: usize, lines: usize, points: usize) -> bool {
+    let windows = (lines + 1).saturating_sub(NOISE_WINDOW.0) * (points + 1).saturating_sub(NOISE_WINDOW.1);
+    2 * windows >= 3 * coils * NOISE_WINDOW.0 * NOISE_WINDOW.1
+}
+
+/// Noise variance from the ascending eigenvalues of a sum of `count` outer products. Fewer products than eigenvalues leave the
+/// first ones zero, whatever the noise; those are passed over.
 pub(super) fn noise_floor(ascending: &[f64], count: f64) -> f64 {
-    let lowest = ((ascending.len() as f64 * NOISE_SHARE) as usize).max(1);
-    let mean = ascending.iter().take(lowest).sum::<f64>() / lowest as f64 / count;
-    let edge = 1.0 - (ascending.len() as f64 / count).min(0.8).sqrt();
-    (mean / (edge * edge)).max(0.0)
+    let size = ascending.len();
+    let empty = size.saturating_sub(count as usize);
+    let lowest = (((size - empty) as f64 * NOISE_SHARE) as usize).max(1);
+    let mean = ascending.iter().skip(empty).take(lowest).sum::<f64>() / lowest as f64 / count;
+    // Eigenvalues of noise begin at (1 - sqrt(ratio))² of its variance; near a ratio of 1 that says nothing.
+    let ratio = size as f64 / count;
+    let ratio = if ratio <= 1.0 { ratio.min(0.8) } else { ratio.max(1.25) };
+    (mean / (1.0 - ratio.sqrt()).powi(2)).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn noise_is_found_with_more_and_with_fewer_windows_than_unknowns() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        for (coils, lines, points) in [(2, 16, 40), (8, 24, 64), (32, 5, 128), (16, 4, 60)] {
+            // Uniform within 1 of each part: a complex variance of 2 / 3.
+            let noise = Array3::from_shape_simple_fn((coils, lines, points), || {
+                Complex32::new(random.random_range(-1.0..1.0), random.random_range(-1.0..1.0))
+            });
+            let found = noise_variance(&noise).unwrap() * 1.5;
+            assert!((0.5..2.5).contains(&found), "{coils} coils, {lines} x {points}: {found}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let full = crate::numerics::testing::scan(24, 40, 48, 0.01);
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| noise_variance(&full).unwrap().to_bits())
+        };
+        assert!(on(1) == on(2) && on(1) == on(3));
+    }
 }

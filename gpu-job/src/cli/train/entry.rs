@@ -43,6 +43,8 @@ struct Sampled {
     kspace: Array3<Complex32>,
     mask: Vec<bool>,
     sampling: Sampling,
+    /// Complex noise variance of a sample where a noise scan gives it.
+    noise_variance: Option<f64>,
     /// Image of the fully sampled entry.
     reference: Option<Array2<f32>>,
 }
@@ -56,7 +58,8 @@ impl Training<'_> {
         let mut trained = 0;
         for (index, meta) in reader.meta.entries.iter().enumerate() {
             let mask = reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect();
-            let sampled = self.sampled(reader.entry(index)?, mask, meta.sampling)?;
+            let noise_variance = crate::reconstruct::noise_variance(&reader.meta);
+            let sampled = Sampled { noise_variance, ..self.sampled(reader.entry(index)?, mask, meta.sampling)? };
             trained += usize::from(self.entry(index, &sampled)?);
         }
         Ok(trained)
@@ -65,18 +68,18 @@ impl Training<'_> {
     /// An accelerated entry as it is, a fully sampled one undersampled.
     fn sampled(&self, kspace: Array3<Complex32>, mask: Vec<bool>, sampling: Sampling) -> Result<Sampled, JobError> {
         if sampling.acceleration > 1 {
-            return Ok(Sampled { kspace, mask, sampling, reference: None });
+            return Ok(Sampled { kspace, mask, sampling, noise_variance: None, reference: None });
         }
         let (acceleration, acs) = self.settings.sampling;
         let (mask, sampling) = undersample::sample(kspace.dim().1, acceleration, acs)?;
         let reference = Some(combine::rss(&fft::ifft2c(&kspace)));
-        Ok(Sampled { kspace: undersample::keep(&kspace, &mask), mask, sampling, reference })
+        Ok(Sampled { kspace: undersample::keep(&kspace, &mask), mask, sampling, noise_variance: None, reference })
     }
 
     /// Trains one entry; `false` for an empty one.
     fn entry(&self, index: usize, sampled: &Sampled) -> Result<bool, JobError> {
         let recipe = &self.settings.recipe;
-        let Sampled { kspace, mask, sampling, reference } = sampled;
+        let Sampled { kspace, mask, sampling, noise_variance, reference } = sampled;
         let (coils, _, points) = kspace.dim();
         recipe
             .check(sampling, coils, points)
@@ -85,7 +88,10 @@ impl Training<'_> {
             return Ok(false);
         }
         let linear = match recipe.method {
-            Method::Raki => Some(nwg::fill(kspace, mask, sampling, &recipe.nwg)?),
+            Method::Raki => {
+                let options = nwg::Options { noise_variance: *noise_variance, ..recipe.nwg };
+                Some(nwg::fill(kspace, mask, sampling, &options)?)
+            }
             _ => None,
         };
         let lesson = linear.as_ref().map(|filled| Lesson {
@@ -122,6 +128,10 @@ impl Training<'_> {
         reference: Option<&Array2<f32>>,
         seconds: f64,
     ) -> Result<(), JobError> {
+        if fit.diverged {
+            // Nothing of such networks is worth a number, a picture or a place in the model.
+            return output::metrics(&[("entry", index as f64), ("diverged", 1.0), ("seconds", seconds)]);
+        }
         let filled = entry.fill(self.backend, fit)?;
         let residual = (filled.calibration_error / filled.calibration_power.max(f64::MIN_POSITIVE)).sqrt();
         let image = combine::rss(&fft::ifft2c(&filled.kspace));

@@ -84,10 +84,11 @@ pub struct Filled {
     pub region: (usize, usize),
 }
 
-/// Calibration lines that the smallest kernel needs.
+/// Calibration lines that the kernel and the window of the noise level need.
 #[must_use]
 pub const fn least_calibration_lines(acceleration: usize) -> usize {
-    (SOURCE_LINES - 1) * acceleration + 1
+    let kernel = (SOURCE_LINES - 1) * acceleration + 1;
+    if kernel < window::NOISE_WINDOW.0 { window::NOISE_WINDOW.0 } else { kernel }
 }
 
 /// Fills the missing lines of `kspace` between the first and the last acquired one. `mask` says which lines were acquired.
@@ -110,6 +111,7 @@ pub fn fill_and_judge(
     options: &Options,
 ) -> Result<(Filled, Judge)> {
     check(kspace, mask, sampling)?;
+    window::one_thread();
     let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
     let calibration = kspace.slice(s![.., block, ..]).to_owned();
     let noise_variance = match options.noise_variance {
