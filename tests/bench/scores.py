@@ -2,6 +2,8 @@
 
 Images are `[y, x]`. Every image is first multiplied by the factor that fits the reference best over the signal.
 """
+import gzip
+
 import numpy as np
 
 SIGNAL = 0.08
@@ -72,3 +74,11 @@ class Reference:
         value = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
         value /= (mean_x ** 2 + mean_y ** 2 + c1) * (var_x + var_y + c2)
         return value[self.object].mean()
+
+
+def volume(folder):
+    """Images [slice, y, x] of a result: single precision behind a NIfTI-1 header."""
+    content = gzip.decompress((folder / "image.nii.gz").read_bytes())
+    size = np.frombuffer(content, "<i2", 3, 42)
+    start = int(np.frombuffer(content, "<f4", 1, 108)[0])
+    return np.frombuffer(content, "<f4", int(np.prod(size)), start).reshape(size[::-1])

@@ -7,7 +7,6 @@ sum of squares) and the CPU seconds of the whole run. Run it with the Python of 
 repository: .venv/bench/bin/python tests/bench/slab.py --bin target/debug
 """
 import argparse
-import gzip
 import pathlib
 import resource
 import subprocess
@@ -15,7 +14,7 @@ import tempfile
 
 import numpy as np
 
-from scores import Reference
+from scores import Reference, volume
 
 RUNS = [("nwg", 1, 0), ("raki", 1, 0), ("raki", 3, 0), ("raki", 3, 100), ("raki", 5, 100), ("raki", 5, 200),
         ("auto", 1, 0), ("auto", 3, 100), ("auto", 5, 100)]
@@ -34,14 +33,6 @@ def program(*arguments):
     subprocess.run([str(a.bin / "raki-cloud"), *map(str, arguments)], check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def volume(folder):
-    """Images [slice, y, x] of a result: single precision behind a NIfTI-1 header."""
-    content = gzip.decompress((folder / "image.nii.gz").read_bytes())
-    size = np.frombuffer(content, "<i2", 3, 42)
-    start = int(np.frombuffer(content, "<f4", 1, 108)[0])
-    return np.frombuffer(content, "<f4", int(np.prod(size)), start).reshape(size[::-1])
 
 
 with tempfile.TemporaryDirectory() as scratch:
