@@ -185,7 +185,7 @@ pub fn inspect(path: &Path, temp_dir: &Path) -> Result<Inspection> {
 
 /// Why the default method cannot fill an entry.
 fn obstacle(sampling: Sampling, coils: usize, kx: usize) -> Option<String> {
-    Recipe::new(Method::default(), Method::default().refinement(), 0).check(&sampling, coils, kx).err()
+    Recipe::new(Method::default(), None, 0).check(&sampling, coils, kx).err()
 }
 
 fn contents(meta: &PreparedMeta, coils: usize, matrix: [usize; 2]) -> Contents {
@@ -284,10 +284,7 @@ pub fn reconstruct(
     };
     std::fs::create_dir_all(out).map_err(Error::io("making the output folder"))?;
     let mut request = gpu_job::Request::new(&text(prepared)?, &text(out)?).map_err(failed)?;
-    let refine = settings.refine.unwrap_or(settings.method.refinement());
-    request.recipe = Recipe::new(settings.method, refine, settings.seed);
-    request.recipe.slab = settings.slab.map_or(request.recipe.slab, usize::from);
-    request.recipe.warm = settings.warm.map_or(request.recipe.warm, usize::from);
+    request.recipe = Recipe::new(settings.method, settings.refine, settings.seed).sharing(settings.slab, settings.warm);
     request.device = settings.device;
     gpu_job::reconstruct(&request, progress).map_err(failed)
 }

@@ -50,9 +50,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, config: Config, stop: Arc<AtomicBool>) -> Result<(), JobError> {
         let mut request = Request::new(&self.prepared, &self.out)?;
-        request.recipe = Recipe::new(self.method, self.refine.unwrap_or(self.method.refinement()), self.seed);
-        request.recipe.slab = self.slab.map_or(request.recipe.slab, usize::from);
-        request.recipe.warm = self.warm.map_or(request.recipe.warm, usize::from);
+        request.recipe = Recipe::new(self.method, self.refine, self.seed).sharing(self.slab, self.warm);
         request.device = self.device;
         request.image_digest = config.image_digest;
         let manifest = reconstruct(&request, &Reporter::new(stop))?;

@@ -74,7 +74,7 @@ fn carry_out(
     stop: Arc<AtomicBool>,
 ) -> Result<contract::Manifest, JobError> {
     let request = Request {
-        recipe: Recipe::new(spec.method, spec.refine.unwrap_or(spec.method.refinement()), spec.seed),
+        recipe: Recipe::new(spec.method, spec.refine, spec.seed),
         device: spec.device,
         scan: Some(spec.scan.clone()),
         source: Some(spec.source.clone()),

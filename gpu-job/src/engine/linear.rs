@@ -8,6 +8,7 @@ use ndarray::{Array3, s};
 
 use super::{Engine, Numbers, Slice, Work};
 use crate::error::JobError;
+use crate::raki::fill::finite;
 
 /// Factor between the noise levels of the noise scan and of the calibration lines beyond which one of them is wrong.
 const DOUBT: f64 = 2.0;
@@ -15,10 +16,7 @@ const DOUBT: f64 = 2.0;
 impl Engine<'_> {
     /// What linear kernels fill.
     pub(super) fn linear(&self, slice: Slice) -> Result<Work, JobError> {
-        if slice.kspace.iter().any(|sample| !sample.re.is_finite() || !sample.im.is_finite()) {
-            let found = "k-space holds samples that are not finite numbers";
-            return Err(JobError::BadData(format!("{found}: export the raw data again")));
-        }
+        finite(slice.kspace.view())?;
         let recipe = self.recipe;
         let empty = slice.kspace.iter().all(|sample| *sample == Complex32::default());
         let missing = slice.sampling.acceleration > 1 && recipe.method != Method::ZeroFilled && !empty;

@@ -1,7 +1,8 @@
 //! Two fills of a slice, mixed as the acquired lines say.
 
 use kspace::Complex32;
-use ndarray::{Array3, Zip};
+use kspace::numerics::nwg;
+use ndarray::{Array3, Zip, s};
 
 use super::{Numbers, Slice};
 
@@ -43,22 +44,18 @@ pub(super) fn mix(
     Zip::from(&mut mixed).and(networks).for_each(|to, other| *to += (other - *to) * share);
     // Rounding of equal values must not touch what was acquired.
     for (line, _) in slice.mask.iter().enumerate().filter(|(_, acquired)| **acquired) {
-        mixed.slice_mut(ndarray::s![.., line, ..]).assign(&slice.kspace.slice(ndarray::s![.., line, ..]));
+        mixed.slice_mut(s![.., line, ..]).assign(&slice.kspace.slice(s![.., line, ..]));
     }
     mixed
 }
 
 /// Energy of the acquired lines outside the calibration block.
 fn outer_power(slice: &Slice) -> f64 {
-    let sampling = &slice.sampling;
-    let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
-    let lines = (0..slice.mask.len()).filter(|line| slice.mask[*line] && !block.contains(line));
-    lines
-        .map(|line| {
-            let samples = slice.kspace.slice(ndarray::s![.., line, ..]);
-            samples.iter().map(|sample| f64::from(sample.norm_sqr())).sum::<f64>()
-        })
-        .sum()
+    let energy = |line: usize| {
+        let samples = slice.kspace.slice(s![.., line, ..]);
+        samples.iter().map(|sample| f64::from(sample.norm_sqr())).sum::<f64>()
+    };
+    nwg::outer_lines(&slice.mask, &slice.sampling).map(energy).sum()
 }
 
 #[cfg(test)]
@@ -89,7 +86,7 @@ mod tests {
             let mut fills = [slice.kspace.clone(), slice.kspace.clone()];
             for (kspace, value) in fills.iter_mut().zip([fill.0, fill.1]) {
                 for line in [1, 3, 5, 7] {
-                    kspace.slice_mut(ndarray::s![.., line, ..]).fill(Complex32::new(value, value));
+                    kspace.slice_mut(s![.., line, ..]).fill(Complex32::new(value, value));
                 }
             }
             let mut numbers = Numbers::default();
@@ -105,7 +102,7 @@ mod tests {
             let expected = fill.0 + (fill.1 - fill.0) * share as f32;
             for line in 0..9 {
                 match slice.mask[line] {
-                    true => prop_assert_eq!(mixed.slice(ndarray::s![.., line, ..]), slice.kspace.slice(ndarray::s![.., line, ..])),
+                    true => prop_assert_eq!(mixed.slice(s![.., line, ..]), slice.kspace.slice(s![.., line, ..])),
                     false => prop_assert!((mixed[[1, line, 2]].re - expected).abs() < 1e-4),
                 }
             }

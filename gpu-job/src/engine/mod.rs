@@ -56,15 +56,15 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The measured defaults of a method.
+    /// The measured defaults of a method; without `refine`, with what goes with it.
     #[must_use]
-    pub fn new(method: Method, refine: Refine, seed: u64) -> Self {
+    pub fn new(method: Method, refine: Option<Refine>, seed: u64) -> Self {
         // The mix of `auto` hardly depends on the last tenth of a dB of the networks; a method asked for by its name is not cut short.
         let (slab, warm) = if method == Method::Auto { (3, 100) } else { (1, 0) };
         let preset = if method == Method::RakiPaper { Parameters::paper() } else { Parameters::weighted() };
         Self {
             method,
-            refine,
+            refine: refine.unwrap_or(method.refinement()),
             training: Parameters { seed, ..preset },
             slab,
             warm,
@@ -73,6 +73,12 @@ impl Recipe {
             maps: espirit::Options::default(),
             sparse: sparse::Options { seed, ..sparse::Options::default() },
         }
+    }
+
+    /// Shares networks as asked; `None` leaves what goes with the method.
+    #[must_use]
+    pub fn sharing(self, slab: Option<u16>, warm: Option<u16>) -> Self {
+        Self { slab: slab.map_or(self.slab, usize::from), warm: warm.map_or(self.warm, usize::from), ..self }
     }
 
     /// Whether networks are trained.
@@ -156,6 +162,25 @@ pub struct Numbers {
     pub acquired_energy: f64,
     /// Energy of the lines that were filled.
     pub filled_energy: f64,
+}
+
+impl Numbers {
+    /// Relative error, in the 2-norm, of the calibration lines off the grid as the method predicts them.
+    #[must_use]
+    pub fn calibration_residual(&self) -> Option<f64> {
+        self.calibration.map(|(error, power)| ratio(error, power).sqrt())
+    }
+
+    /// Energy of the filled lines over that of all lines.
+    #[must_use]
+    pub fn filled_share(&self) -> f64 {
+        ratio(self.filled_energy, self.acquired_energy + self.filled_energy)
+    }
+}
+
+/// `part / whole`, and 0 where there is nothing at all.
+pub(crate) fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
 }
 
 /// A reconstructed slice.
@@ -253,20 +278,16 @@ impl Engine<'_> {
             return Err(JobError::Interrupted);
         }
         let nwg = work.nwg.as_ref().map(|(filled, _)| filled);
-        let filled = match (work.filled.take(), nwg) {
-            (Some(filled), _) => filled,
-            (None, Some(nwg)) => nwg.kspace.clone(),
-            (None, None) => work.slice.kspace.clone(),
-        };
+        let filled = work.filled.as_ref().or(nwg.map(|nwg| &nwg.kspace)).unwrap_or(&work.slice.kspace);
         let numbers = &mut work.numbers;
-        (numbers.acquired_energy, numbers.filled_energy) = energies(&filled, &work.slice.mask);
+        (numbers.acquired_energy, numbers.filled_energy) = energies(filled, &work.slice.mask);
         let refined = match nwg {
             Some(nwg) if self.recipe.refine == Refine::Sparse => {
-                refine::refine(self.recipe, &work.slice, &filled, nwg, numbers)
+                refine::refine(self.recipe, &work.slice, filled, nwg, numbers)
             }
             _ => None,
         };
-        let images = refined.unwrap_or_else(|| fft::ifft2c(&filled));
+        let images = refined.unwrap_or_else(|| fft::ifft2c(filled));
         self.progress.advance(1);
         Ok(Reconstructed { image: combine::rss(&images), numbers: work.numbers })
     }

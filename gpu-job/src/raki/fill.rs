@@ -150,7 +150,11 @@ fn averaged(mut predicted: Vec<f32>, sets: usize) -> Vec<f32> {
     predicted
 }
 
-fn finite(kspace: ArrayView3<'_, Complex32>) -> Result<(), JobError> {
+/// Refuses samples that are not finite numbers.
+///
+/// # Errors
+/// [`JobError::BadData`].
+pub(crate) fn finite(kspace: ArrayView3<'_, Complex32>) -> Result<(), JobError> {
     if kspace.iter().all(|sample| sample.re.is_finite() && sample.im.is_finite()) {
         return Ok(());
     }

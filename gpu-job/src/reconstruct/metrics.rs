@@ -8,7 +8,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::Request;
-use crate::engine::Numbers;
+use crate::engine::{Numbers, ratio};
 
 /// `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,11 +75,6 @@ pub struct EntryMetrics {
     pub filled_energy: f64,
 }
 
-/// `part / whole`, and 0 where there is nothing at all.
-fn ratio(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
-}
-
 impl Metrics {
     pub(super) fn new(
         scan: &ScanId,
@@ -99,14 +94,14 @@ impl Metrics {
                     entry: entry.clone(),
                     acquired_lines,
                     missing_lines: (entry.sampling.last + 1 - entry.sampling.first).saturating_sub(acquired_lines),
-                    calibration_residual: computed.calibration.map(|(error, power)| ratio(error, power).sqrt()),
+                    calibration_residual: computed.calibration_residual(),
                     loss: computed.loss,
                     noise_level: computed.noise_variance.map(f64::sqrt),
                     networks: computed.networks,
                     round_trip: computed.round_trip.map(|[_, _, mix]| mix),
                     maps: computed.maps.map(|(count, _)| count),
                     diverged: computed.diverged,
-                    filled_energy: ratio(computed.filled_energy, computed.acquired_energy + computed.filled_energy),
+                    filled_energy: computed.filled_share(),
                 }
             })
             .collect();

@@ -68,7 +68,7 @@ impl Request {
         Ok(Self {
             prepared: Location::parse(prepared)?,
             out: Location::parse(out)?,
-            recipe: Recipe::new(Method::default(), Method::default().refinement(), 0),
+            recipe: Recipe::new(Method::default(), None, 0),
             device: DevicePreference::default(),
             scan: None,
             source: None,

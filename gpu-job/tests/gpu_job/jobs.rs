@@ -15,7 +15,7 @@ use crate::scans::{Recipe, scan_id};
 
 fn request(prepared: &Path, out: &Path, method: Method) -> Request {
     let mut request = Request::new(prepared.to_str().unwrap(), out.to_str().unwrap()).unwrap();
-    request.recipe = engine::Recipe::new(method, method.refinement(), 0);
+    request.recipe = engine::Recipe::new(method, None, 0);
     request.recipe.training.iterations = 30;
     request
 }

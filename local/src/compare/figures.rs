@@ -116,17 +116,16 @@ impl Sums {
             [Some(nwg), Some(networks), Some(mix)] => Some(RoundTrip { nwg, networks, mix }),
             _ => None,
         };
-        let share = |n: &Numbers| ratio(n.filled_energy, n.filled_energy + n.acquired_energy);
         let count = |of: fn(&Numbers) -> bool| self.slices.iter().filter(|known| of(&known.numbers)).count();
         Figures {
             scores,
             cpu_seconds: self.cpu.as_secs_f64(),
             wall_seconds: self.wall.as_secs_f64(),
-            calibration_residual: number(|n| n.calibration.map(|(error, power)| ratio(error, power).sqrt())),
+            calibration_residual: number(Numbers::calibration_residual),
             round_trip,
             networks: number(|n| n.networks),
             noise_level: number(|n| n.noise_variance.map(f64::sqrt)),
-            filled_energy: mean(&|known| Some(share(&known.numbers))).unwrap_or_default(),
+            filled_energy: mean(&|known| Some(known.numbers.filled_share())).unwrap_or_default(),
             background: mean(&|known| known.background),
             loss: number(|n| n.loss),
             maps: number(|n| n.maps.map(|(maps, _)| maps as f64)),
@@ -134,11 +133,6 @@ impl Sums {
             unrefined: count(|n| n.unrefined),
         }
     }
-}
-
-/// `part / whole`, and 0 where there is nothing at all.
-fn ratio(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
 }
 
 /// CPU time of all threads of this process so far.

@@ -206,7 +206,7 @@ impl Study {
         progress: &dyn Progress,
     ) -> Result<Row> {
         let row = Row { method: choice.to_string(), ..Row::default() };
-        let recipe = Recipe::new(choice.method, choice.refine, seed);
+        let recipe = Recipe::new(choice.method, Some(choice.refine), seed);
         let shape = self.reader.shape;
         let refused =
             sampled.lines.iter().find_map(|(_, sampling)| recipe.check(sampling, shape.coils, shape.kx).err());

@@ -49,7 +49,7 @@ impl Settings {
             return Err(JobError::Usage(format!("hyperparameter method is {method}: expected raki or raki-paper")));
         }
         let mut settings = Self {
-            recipe: Recipe::new(method, Refine::None, 0),
+            recipe: Recipe::new(method, Some(Refine::None), 0),
             sampling: (4, 32),
             device: DevicePreference::default(),
         };
@@ -93,11 +93,14 @@ mod tests {
     #[test]
     fn settings_change_the_defaults_of_their_method() {
         let wide = of(&[("hidden_1", "48"), ("seed", "3"), ("sagemaker_region", "x")]).unwrap();
-        let mut expected = Recipe::new(Method::Raki, Refine::None, 0);
+        let mut expected = Recipe::new(Method::Raki, Some(Refine::None), 0);
         expected.training.hidden[0] = 48;
         expected.training.seed = 3;
         assert_eq!(wide.recipe, expected);
-        assert_eq!(of(&[("method", "raki-paper")]).unwrap().recipe, Recipe::new(Method::RakiPaper, Refine::None, 0));
+        assert_eq!(
+            of(&[("method", "raki-paper")]).unwrap().recipe,
+            Recipe::new(Method::RakiPaper, Some(Refine::None), 0)
+        );
         assert_eq!(of(&[("acceleration", "3"), ("acs", "24")]).unwrap().sampling, (3, 24));
     }
 
