@@ -13,6 +13,10 @@ pub struct Header {
     pub sequence: Sequence,
     /// How the patient lay, such as `HFS`.
     pub patient_position: Option<String>,
+    /// Name of this measurement, which others refer to. May identify a person: it is compared and never shown.
+    pub measurement_id: Option<String>,
+    /// Measurement that holds the noise scan of this one.
+    pub noise_dependency: Option<String>,
 }
 
 /// `acquisitionSystemInformation`.
@@ -28,6 +32,8 @@ pub struct System {
     pub relative_noise_bandwidth: Option<f64>,
     /// Receiver channels.
     pub channels: Option<u32>,
+    /// Names of the coil elements in the order of the channels; empty where the header has none.
+    pub coil_names: Vec<String>,
 }
 
 /// `encoding`.
@@ -47,6 +53,23 @@ pub struct Encoding {
     pub calibration_mode: Option<String>,
     /// Stated multiband factor.
     pub multiband: Option<f64>,
+    /// How an echo planar readout samples its ramps; absent where samples are evenly spaced in k-space.
+    pub ramp: Option<Ramp>,
+}
+
+/// A trapezoidal readout gradient whose ramps are sampled too.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Ramp {
+    /// Time of the rising ramp, us.
+    pub up_us: f64,
+    /// Time of the plateau, us.
+    pub flat_us: f64,
+    /// Time of the falling ramp, us.
+    pub down_us: f64,
+    /// Time from the begin of the rising ramp to the first sample, us.
+    pub delay_us: f64,
+    /// Time from sample to sample, us.
+    pub dwell_us: f64,
 }
 
 /// A matrix and its field of view.

@@ -8,15 +8,17 @@
 //! | [`header`] | the typed ISMRMRD XML header |
 //! | [`xml`] | reads that header from text |
 //! | [`ismrmrd`] | ISMRMRD HDF5 files, read in place |
+//! | [`measurements`] | which measurements of one or more files are scans, and which noise belongs to them |
 
 pub mod header;
 pub mod ismrmrd;
+pub mod measurements;
 pub mod xml;
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::{Complex32, Result};
+use crate::{Complex32, Error, Result};
 
 /// Flags of a readout, numbered from 1 as in the ISMRMRD standard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,12 +147,34 @@ pub trait RawScan: Send + Sync {
     /// # Errors
     /// [`crate::Error::Corrupt`] or [`crate::Error::Truncated`] when the file does not hold them.
     fn samples(&self, readout: usize) -> Result<Cow<'_, [Complex32]>>;
+
+    /// What the reader had to guess or to leave out, for the manifest.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
 }
 
-/// Opens a raw data file of a kind told by its content.
+/// Opens every measurement of a raw data file, of a kind told by its content, in the order of the file.
 ///
 /// # Errors
 /// [`crate::Error::Unsupported`] for a file that is not k-space or of a kind that is not read.
+pub fn open_all(path: &Path) -> Result<Vec<Box<dyn RawScan>>> {
+    ismrmrd::open(path).map(|scan| vec![Box::new(scan) as Box<dyn RawScan>])
+}
+
+/// Opens the one scan of a raw data file, with its noise scan.
+///
+/// # Errors
+/// Those of [`open_all`], and [`crate::Error::Unsupported`] for a file with several scans.
 pub fn open(path: &Path) -> Result<Box<dyn RawScan>> {
-    ismrmrd::open(path).map(|scan| Box::new(scan) as Box<dyn RawScan>)
+    let mut found = measurements::assemble(&[measurements::Source { name: "", path }]);
+    match (found.scans.pop(), found.scans.len(), found.refused.pop()) {
+        (Some(measurement), 0, _) => Ok(measurement.scan),
+        (Some(_), more, _) => Err(Error::unsupported(
+            format!("the file holds {} scans", more + 1),
+            "reconstruct it as a whole, or send one file per scan",
+        )),
+        (None, _, Some((_, error))) => Err(error),
+        (None, _, None) => Err(Error::corrupt("the raw data file", "no scan", "at least one")),
+    }
 }

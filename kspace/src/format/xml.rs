@@ -8,7 +8,7 @@ use std::str::FromStr;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::header::{Encoding, Header, Limit, Limits, Sequence, Space, System, Trajectory};
+use super::header::{Encoding, Header, Limit, Limits, Ramp, Sequence, Space, System, Trajectory};
 use crate::{Error, Result};
 
 /// Real headers have a few kilobytes; vendor protocols copied into them some hundred.
@@ -96,6 +96,7 @@ pub fn parse(text: &str) -> Result<Header> {
             field_strength_t: element.number(&["systemFieldStrength_T"])?,
             relative_noise_bandwidth: element.number(&["relativeReceiverNoiseBandwidth"])?,
             channels: element.count(&["receiverChannels"])?,
+            coil_names: coil_names(element)?,
         },
         None => System::default(),
     };
@@ -114,6 +115,46 @@ pub fn parse(text: &str) -> Result<Header> {
         encodings,
         sequence,
         patient_position: root.text_at(&["measurementInformation", "patientPosition"]),
+        measurement_id: root.text_at(&["measurementInformation", "measurementID"]),
+        noise_dependency: root.child("measurementInformation").and_then(noise_dependency),
+    })
+}
+
+/// Names of the coil elements by their number, as converters write them in any order.
+fn coil_names(system: &Element) -> Result<Vec<String>> {
+    let mut labels = Vec::new();
+    for label in system.all("coilLabel") {
+        let number: Option<u32> = label.count(&["coilNumber"])?;
+        labels.push((number.unwrap_or(0), label.text_at(&["coilName"]).unwrap_or_default()));
+    }
+    labels.sort_by_key(|(number, _)| *number);
+    Ok(labels.into_iter().map(|(_, name)| name).collect())
+}
+
+/// The measurement that a scan names as its noise scan.
+fn noise_dependency(information: &Element) -> Option<String> {
+    let is_noise =
+        |it: &&Element| it.text_at(&["dependencyType"]).is_some_and(|kind| kind.eq_ignore_ascii_case("noise"));
+    information.all("measurementDependency").find(is_noise)?.text_at(&["measurementID"])
+}
+
+/// Ramp sampling of an echo planar readout, as the converters describe it: `trajectoryDescription` with the parameters
+/// `rampUpTime`, `flatTopTime`, `rampDownTime`, `acqDelayTime` and `dwellTime`, in us.
+fn ramp(encoding: &Element) -> Result<Option<Ramp>> {
+    let Some(description) = encoding.child("trajectoryDescription") else { return Ok(None) };
+    let value = |wanted: &str| {
+        let of = |it: &&Element| it.text_at(&["name"]).as_deref() == Some(wanted);
+        let kinds = ["userParameterLong", "userParameterDouble"];
+        let found = kinds.iter().find_map(|kind| description.all(kind).find(of));
+        found.map_or(Ok(None), |it| it.number(&["value"]))
+    };
+    let (up, flat, down) = (value("rampUpTime")?, value("flatTopTime")?, value("rampDownTime")?);
+    let (delay, dwell) = (value("acqDelayTime")?, value("dwellTime")?);
+    Ok(match (up, flat, down, delay, dwell) {
+        (Some(up_us), Some(flat_us), Some(down_us), Some(delay_us), Some(dwell_us)) => {
+            Some(Ramp { up_us, flat_us, down_us, delay_us, dwell_us })
+        }
+        _ => None,
     })
 }
 
@@ -137,6 +178,7 @@ fn encoding(element: &Element) -> Result<Encoding> {
         acceleration,
         calibration_mode: parallel.and_then(|p| p.text_at(&["calibrationMode"])),
         multiband: parallel.map_or(Ok(None), |p| p.number(&["multiband", "multiband_factor"]))?,
+        ramp: ramp(element)?,
     })
 }
 
