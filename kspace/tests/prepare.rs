@@ -15,7 +15,7 @@ use kspace::prepared::{FileSource, Reader};
 use ndarray::{Array2, Array3, s};
 
 fn options() -> Options {
-    Options { scan: None, source_sha256: "ab".repeat(32) }
+    Options { source_sha256: "ab".repeat(32), ..Options::default() }
 }
 
 /// Prepares a raw file into `to` and opens the result.

@@ -4,6 +4,7 @@ use contract::prepared::Header;
 use ndarray::{Array2, ArrayView1};
 
 use super::Log;
+use super::volume::Axes;
 use crate::format::header as raw;
 use crate::prepared::Shape;
 
@@ -19,6 +20,7 @@ pub(super) fn describe(
     raw: &raw::Header,
     encoding: &raw::Encoding,
     shape: &Shape,
+    axes: &Axes,
     geometry: &Array2<f32>,
     log: &mut Log,
 ) -> Header {
@@ -34,19 +36,23 @@ pub(super) fn describe(
         known &= stated.is_some();
         stated.unwrap_or(points as f64)
     };
+    let (rows, slices) = (axes.row_axis(), axes.slice_axis());
     let encoded_x = field_of_view(0, encoded.matrix[0]);
-    let field_of_view_mm =
-        [encoded_x * shape.kx as f64 / encoded.matrix[0] as f64, field_of_view(1, shape.ky), field_of_view(2, 1)];
+    // The slices of a 3-D scan share its slab.
+    let field_of_view_mm = [
+        encoded_x * shape.kx as f64 / encoded.matrix[0] as f64,
+        field_of_view(rows, shape.ky),
+        field_of_view(slices, axes.partitions) / axes.partitions as f64,
+    ];
     if !known {
         log.warn("field of view incomplete: voxels of 1 mm are assumed where it is missing");
     }
     let matrix = [shape.kx, shape.ky, 1];
-    let recon_matrix = std::array::from_fn(|axis| match recon.matrix[axis] {
-        0 => matrix[axis],
-        points => points,
-    });
-    let recon_field_of_view_mm =
-        std::array::from_fn(|axis| extent(recon.field_of_view_mm[axis]).unwrap_or(field_of_view_mm[axis]));
+    let wanted = |axis: usize, points: usize| if recon.matrix[axis] == 0 { points } else { recon.matrix[axis] };
+    let recon_matrix = [wanted(0, shape.kx), wanted(rows, shape.ky), 1];
+    let wanted = |axis: usize, otherwise: f64| extent(recon.field_of_view_mm[axis]).unwrap_or(otherwise);
+    let thickness = if axes.partitions > 1 { field_of_view_mm[2] } else { wanted(slices, field_of_view_mm[2]) };
+    let recon_field_of_view_mm = [wanted(0, field_of_view_mm[0]), wanted(rows, field_of_view_mm[1]), thickness];
 
     let geometry_known = geometry.outer_iter().all(is_orthonormal);
     if !geometry_known {
@@ -66,7 +72,7 @@ pub(super) fn describe(
         field_of_view_mm,
         recon_matrix,
         recon_field_of_view_mm,
-        stated_acceleration: number(encoding.acceleration.map(|factors| factors[0])),
+        stated_acceleration: number(encoding.acceleration.map(|factors| factors[rows - 1])),
         geometry_known,
     }
 }
@@ -84,7 +90,8 @@ mod tests {
     use super::*;
     use crate::format::header::Space;
 
-    const SHAPE: Shape = Shape { entries: 1, coils: 2, ky: 100, kx: 128 };
+    const SHAPE: Shape = Shape { entries: 1, coils: 2, ky: 100, kx: 128, acs: None };
+    const FLAT: Axes = Axes { rows: 100, partitions: 1, kept: 0..1, exchanged: false };
 
     fn straight() -> Array2<f32> {
         Array2::from_shape_vec((1, 12), vec![0., 0., 0., 1., 0., 0., 0., 1., 0., 0., 0., 1.]).unwrap()
@@ -98,7 +105,7 @@ mod tests {
         let space = Space { matrix: [256, 100, 1], field_of_view_mm: [400.0, 200.0, 3.0] };
         let encoding = raw::Encoding { encoded: space, ..raw::Encoding::default() };
         let mut log = Log::default();
-        let header = describe(&raw, &encoding, &SHAPE, &straight(), &mut log);
+        let header = describe(&raw, &encoding, &SHAPE, &FLAT, &straight(), &mut log);
         assert_eq!((header.patient_position, header.h1_frequency_hz), (None, None));
         assert_eq!(header.te_ms, [12.5]);
         assert_eq!(header.field_of_view_mm, [200.0, 200.0, 3.0]);
@@ -111,9 +118,23 @@ mod tests {
         let mut log = Log::default();
         let space = Space { matrix: [128, 100, 1], field_of_view_mm: [0.0; 3] };
         let encoding = raw::Encoding { encoded: space, ..raw::Encoding::default() };
-        let header = describe(&raw::Header::default(), &encoding, &SHAPE, &Array2::zeros((1, 12)), &mut log);
+        let header = describe(&raw::Header::default(), &encoding, &SHAPE, &FLAT, &Array2::zeros((1, 12)), &mut log);
         assert_eq!(header.field_of_view_mm, [128.0, 100.0, 1.0]);
         assert!(!header.geometry_known);
         assert_eq!(log.warnings.len(), 2);
+    }
+
+    #[test]
+    fn slices_of_a_slab_share_it_whichever_axis_they_lie_along() {
+        let mut log = Log::default();
+        let space = Space { matrix: [128, 100, 20], field_of_view_mm: [128.0, 200.0, 60.0] };
+        let encoding = raw::Encoding { encoded: space, acceleration: Some([3.0, 2.0]), ..raw::Encoding::default() };
+        let straight_axes = Axes { partitions: 20, kept: 0..20, ..FLAT };
+        let header = describe(&raw::Header::default(), &encoding, &SHAPE, &straight_axes, &straight(), &mut log);
+        assert_eq!((header.field_of_view_mm, header.stated_acceleration), ([128.0, 200.0, 3.0], Some(3.0)));
+        let exchanged = Axes { rows: 20, partitions: 100, kept: 0..100, exchanged: true };
+        let shape = Shape { ky: 20, ..SHAPE };
+        let header = describe(&raw::Header::default(), &encoding, &shape, &exchanged, &straight(), &mut log);
+        assert_eq!((header.field_of_view_mm, header.stated_acceleration), ([128.0, 60.0, 2.0], Some(2.0)));
     }
 }

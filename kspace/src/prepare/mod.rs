@@ -1,25 +1,41 @@
 //! Preprocessing: from the readouts of a scanner to sorted, prewhitened k-space without readout oversampling.
 //!
-//! [`plan`] looks at the header, at the readout heads and at the noise scan only, so that it also serves to tell whether
-//! a file can be reconstructed; [`Plan::write`] then streams the samples, one group of entries at a time.
+//! [`plan`] looks at the header, at the readout heads, at the noise scan and at some calibration lines only, so that it also
+//! serves to tell whether a file can be reconstructed; [`Plan::write`] then streams the samples, some images at a time.
 //!
 //! | step | module | what it does |
 //! |---|---|---|
-//! | `triage` | `triage` | tells imaging, calibration and noise readouts apart, refuses what is not reconstructed |
+//! | `triage` | `triage` | tells imaging, calibration, navigator and noise readouts apart, refuses what is not reconstructed |
 //! | `prewhiten` | `whiten` | makes the noise of the coils independent and of known size |
-//! | `place_readout`, `remove_oversampling` | `oversampling` | asymmetric echoes, crop along the readout |
-//! | `sort`, `average` | `sort` | lines to entries and rows, repeated lines averaged |
+//! | `place_readout` | `echo` | asymmetric echoes, samples to discard, reversed lines |
+//! | `remove_oversampling` | `oversampling` | crop along the readout |
+//! | `sort` | `sort` | lines to entries, rows and partitions |
+//! | `average` | `average` | mean of repeated lines |
+//! | `transform_partitions` | `volume`, `slab` | 3-D scans to slices, along the axis that is fully sampled |
 //! | `detect_sampling` | [`sampling`] | acceleration and calibration lines, from the data |
+//! | `separate_calibration` | `calibration` | calibration lines that are not part of the image |
+//! | `compress_coils` | [`compress`] | fewer virtual coils, where asked for |
+//! | `normalise` | `normalise` | samples of about the size 1 |
 //!
-//! Prewhitening acts on coils and cropping on readouts, so the order in which they are computed does not matter; cropping
-//! goes first, because it halves the work. Module `header` keeps the acquisition values that do not identify a person.
+//! Prewhitening and compression (`mixing`) act on coils and cropping on readouts, so the order in which they are computed does not
+//! matter; cropping goes first, because it halves the work. Module `header` keeps the acquisition values that do not
+//! identify a person; [`probe`] looks at some calibration lines before anything is written.
 
+mod average;
+mod calibration;
+pub mod compress;
+mod echo;
 mod header;
+mod mixing;
+mod normalise;
 mod oversampling;
+pub mod probe;
 pub mod sampling;
+mod slab;
 mod sort;
 mod stream;
 mod triage;
+mod volume;
 mod whiten;
 
 #[cfg(test)]
@@ -27,38 +43,70 @@ pub(crate) mod testing;
 
 use std::io::Write;
 
-use contract::prepared::{Entry, GEOMETRY_LENGTH, Step};
+use contract::prepared::{Entry, GEOMETRY_LENGTH, Header, Sampling, Step};
 use contract::{PreparedMeta, ScanId};
 use ndarray::Array2;
 use serde_json::Value;
+
+use calibration::{Apart, Origin};
+pub use compress::Compression;
+use mixing::Mixing;
+use oversampling::Readout;
+pub use probe::Estimate;
+use sort::{Line, Sorted};
+use volume::Axes;
 
 use crate::format::{RawScan, ReadoutHead};
 use crate::prepared::{Layout, Shape, SmallArrays};
 use crate::{Error, Result};
 
-/// One entry is held in memory a few times over.
-const MAX_ENTRY_BYTES: u64 = 4 << 30;
+/// One slice is held in memory a few times over, one slab of a 3-D scan once.
+const MAX_SLAB_BYTES: u64 = 16 << 30;
 /// Fewer acquired lines than one in this many is a header that does not belong to the data.
 const SPARSEST: usize = 64;
 
-/// What the prepared file should say of its origin.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What the prepared file should say of its origin, and what is left to choice.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Options {
     /// The scan; `None` for a file prepared by hand.
     pub scan: Option<ScanId>,
     /// SHA-256 of the raw data file, after unpacking.
     pub source_sha256: String,
+    /// Virtual coils to keep.
+    pub compression: Compression,
 }
 
-/// Everything known before the samples are read.
+/// Everything known before the prepared file is written.
 pub struct Plan {
     meta: PreparedMeta,
     shape: Shape,
     small: SmallArrays,
     layout: Layout,
-    readout: oversampling::Readout,
-    whitening: Option<whiten::Whitening>,
-    lines: Vec<Vec<sort::Line>>,
+    /// Channels of the raw data.
+    coils: usize,
+    groups: Vec<Group>,
+    axes: Axes,
+    readout: Readout,
+    /// The readout of a separate calibration scan.
+    reference: Option<Readout>,
+    /// What is applied to the coils.
+    mixing: Option<Mixing>,
+    /// What samples are multiplied by.
+    scale: f32,
+    estimate: Option<Estimate>,
+}
+
+/// Lines that become one image, or the slices of one slab.
+struct Group {
+    key: sort::Key,
+    /// Head of its first imaging line.
+    head: ReadoutHead,
+    /// By partition and row, repeated places next to each other.
+    lines: Vec<Line>,
+    /// Calibration lines that are not part of the image.
+    calibration: Option<Apart>,
+    /// Sampling of the rows.
+    sampling: Sampling,
 }
 
 /// Steps done and warnings found so far.
@@ -86,59 +134,205 @@ impl Log {
 /// contradict each other, [`Error::Truncated`] for a measurement that was cut, [`Error::Limit`] for a slice too large.
 pub fn plan(raw: &dyn RawScan, options: &Options) -> Result<Plan> {
     let mut log = Log::default();
+    raw.warnings().iter().for_each(|warning| log.warn(warning.as_str()));
     let triage = triage::triage(raw, &mut log)?;
     let encoding = triage.encoding;
     let whitening = whiten::plan(raw, &triage, &mut log)?;
-    let readout = oversampling::Readout::new(raw, &triage, &mut log)?;
-    let sorted = sort::sort(raw, &triage, &mut log)?;
+    let recon_mm = encoding.recon.field_of_view_mm[0];
+    let lines = triage.imaging.iter().chain(&triage.calibration);
+    let readout = Readout::new(raw, encoding, recon_mm, lines, &mut log)?;
+    let mut sorted = sort::sort(raw, &triage, &mut log)?;
+    let axes = volume::arrange(&mut sorted, &triage, &mut log)?;
+    check_size(&sorted, &axes, triage.coils, readout.kept())?;
 
-    let shape =
-        Shape { entries: sorted.len(), coils: triage.coils, ky: encoding.encoded.matrix[1], kx: readout.kept() };
-    let entry_bytes = shape.entry_bytes()?;
-    if entry_bytes > MAX_ENTRY_BYTES {
-        return Err(Error::Limit { what: "size of one slice in bytes", found: entry_bytes, limit: MAX_ENTRY_BYTES });
-    }
-    let acquired: usize = sorted.iter().map(|entry| entry.rows().count()).sum();
-    if acquired.saturating_mul(SPARSEST) < shape.entries.saturating_mul(shape.ky) {
-        let found = format!("{acquired} lines in {} slices of {} lines", shape.entries, shape.ky);
-        return Err(Error::corrupt("phase encoding", found, format!("at least one line in {SPARSEST}")));
-    }
-
-    let samplings = sampling::detect_all(&sorted, shape.ky, &triage, &mut log)?;
-    let mut mask = Array2::zeros((shape.entries, shape.ky));
-    let mut geometry = Array2::zeros((shape.entries, GEOMETRY_LENGTH));
-    let mut entries = Vec::with_capacity(shape.entries);
-    for (index, (entry, sampling)) in sorted.iter().zip(samplings).enumerate() {
-        entry.rows().for_each(|row| mask[[index, row]] = 1);
-        for (to, from) in geometry.row_mut(index).iter_mut().zip(pose(&entry.head)) {
-            *to = if from.is_finite() { from } else { 0.0 };
+    let mut groups = groups(sorted, &axes, &triage, &mut log)?;
+    average::record(&groups, &mut log);
+    let references = sort::sort_reference(raw, &triage.reference);
+    let acs_lines = calibration::assign(&mut groups, references, &axes, &triage, &mut log)?;
+    let reference = match groups.iter().filter_map(|group| group.calibration.as_ref()).any(Apart::is_separate) {
+        // Its steps are those of the image, which are recorded already.
+        true => {
+            Some(Readout::new(raw, triage.reference_encoding, recon_mm, triage.reference.iter(), &mut Log::default())?)
         }
-        let sort::Key { slice, contrast, phase, repetition, set } = entry.key;
-        entries.push(Entry { slice, contrast, phase, repetition, set, sampling });
-    }
-    let header = header::describe(raw.header(), encoding, &shape, &geometry, &mut log);
-    let small = SmallArrays { mask, geometry, noise_cov: whitening.as_ref().map(|it| it.covariance.clone()) };
-    let meta = PreparedMeta {
-        schema: PreparedMeta::SCHEMA,
-        scan: options.scan.clone(),
-        header,
-        entries,
-        steps: log.steps,
-        warnings: log.warnings,
-        source_sha256: options.source_sha256.clone(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        false => None,
     };
-    let layout = Layout::new(&meta, &shape, small.noise_cov.is_some())?;
-    let lines = sorted.into_iter().map(|entry| entry.lines).collect();
-    Ok(Plan { meta, shape, small, layout, readout, whitening, lines })
+    warn_of_few_lines(&groups, acs_lines, &mut log);
+
+    let mut plan = Plan {
+        meta: PreparedMeta {
+            schema: PreparedMeta::SCHEMA,
+            scan: options.scan.clone(),
+            header: Header::default(),
+            entries: Vec::new(),
+            steps: Vec::new(),
+            warnings: Vec::new(),
+            source_sha256: options.source_sha256.clone(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        shape: Shape {
+            entries: groups.len() * axes.depth(),
+            coils: triage.coils,
+            ky: axes.rows,
+            kx: readout.kept(),
+            acs: None,
+        },
+        small: SmallArrays { mask: Array2::zeros((0, 0)), geometry: Array2::zeros((0, 0)), noise_cov: None },
+        layout: Layout::default(),
+        coils: triage.coils,
+        groups,
+        axes,
+        readout,
+        reference,
+        mixing: whitening.as_ref().map(|it| it.mixing.clone()),
+        scale: 1.0,
+        estimate: None,
+    };
+    plan.look(raw, options, whitening.as_ref(), &mut log)?;
+    let points = plan.reference.as_ref().map_or(plan.shape.kx, |reference| reference.kept().min(plan.shape.kx));
+    plan.shape.acs = acs_lines.map(|lines| (lines, points));
+    plan.describe(raw.header(), encoding, whitening, log)?;
+    Ok(plan)
 }
 
-/// Position and directions of a readout, as a row of the geometry array.
-fn pose(head: &ReadoutHead) -> impl Iterator<Item = f32> {
-    [head.position, head.read_dir, head.phase_dir, head.slice_dir].into_iter().flatten()
+/// Checks that a slice fits, and that the matrix of the header belongs to the data.
+fn check_size(sorted: &[Sorted], axes: &Axes, coils: usize, kx: usize) -> Result<()> {
+    let shape = Shape { entries: sorted.len() * axes.depth(), coils, ky: axes.rows, kx, acs: None };
+    let slab = shape.entry_bytes()?.saturating_mul(axes.partitions as u64);
+    if slab > MAX_SLAB_BYTES {
+        return Err(Error::Limit { what: "size of one slice or slab in bytes", found: slab, limit: MAX_SLAB_BYTES });
+    }
+    if sorted.len().saturating_mul(axes.depth()) > usize::from(u16::MAX) {
+        return Err(Error::Limit { what: "number of images", found: shape.entries as u64, limit: u16::MAX.into() });
+    }
+    let acquired: usize = sorted.iter().map(|entry| entry.lines.len()).sum();
+    let places = sorted.len().saturating_mul(axes.rows).saturating_mul(axes.partitions);
+    if acquired.saturating_mul(SPARSEST) < places {
+        let found = format!("{acquired} lines where the header has room for {places}");
+        return Err(Error::corrupt("phase encoding", found, format!("at least one line in {SPARSEST}")));
+    }
+    Ok(())
+}
+
+fn groups(sorted: Vec<Sorted>, axes: &Axes, triage: &triage::Triage<'_>, log: &mut Log) -> Result<Vec<Group>> {
+    let stated = sampling::stated(triage, axes).map(|factor| factor.round() as usize);
+    let mut parts = Vec::with_capacity(sorted.len());
+    for mut entry in sorted {
+        let block = volume::split(&mut entry.lines, axes, stated)?;
+        parts.push((entry, (!block.is_empty()).then_some(Apart { origin: Origin::Image, lines: block })));
+    }
+    let lines: Vec<&[Line]> = parts.iter().map(|(entry, _)| entry.lines.as_slice()).collect();
+    let samplings = sampling::detect_all(&lines, axes, triage, log)?;
+    let group = |((entry, calibration), sampling): ((Sorted, _), _)| {
+        let Sorted { key, head, lines } = entry;
+        Group { key, head, lines, calibration, sampling }
+    };
+    Ok(parts.into_iter().zip(samplings).map(group).collect())
+}
+
+fn warn_of_few_lines(groups: &[Group], acs_lines: Option<usize>, log: &mut Log) {
+    let of = |group: &Group| acs_lines.unwrap_or(group.sampling.acs_lines);
+    let few = |group: &&Group| group.sampling.acceleration > 1 && of(group) <= group.sampling.acceleration;
+    let entries = groups.iter().filter(few).count();
+    if let Some(group) = groups.iter().find(few) {
+        log.warn(format!(
+            "{entries} entries at acceleration {} have {} calibration lines: too few for GRAPPA and RAKI",
+            group.sampling.acceleration,
+            of(group)
+        ));
+    }
+}
+
+/// Position and directions of slice `at` of a group, as a row of the geometry array: the slices of a slab lie around its
+/// centre, which is at half of the partitions.
+fn pose(head: &ReadoutHead, axes: &Axes, thickness_mm: f64, at: usize) -> [f32; GEOMETRY_LENGTH] {
+    let (phase, slice) = match axes.exchanged {
+        true => (head.slice_dir, head.phase_dir),
+        false => (head.phase_dir, head.slice_dir),
+    };
+    let steps = (axes.kept.start + at) as f64 - (axes.partitions / 2) as f64;
+    let shift = if axes.partitions > 1 { steps * thickness_mm } else { 0.0 };
+    let position = std::array::from_fn(|axis| head.position[axis] + (shift * f64::from(slice[axis])) as f32);
+    let mut row = [0.0; GEOMETRY_LENGTH];
+    let values = [position, head.read_dir, phase, slice].into_iter().flatten();
+    row.iter_mut().zip(values).for_each(|(to, from): (_, f32)| *to = if from.is_finite() { from } else { 0.0 });
+    row
 }
 
 impl Plan {
+    /// Looks at some calibration lines and decides on the coils and the size of the samples.
+    fn look(
+        &mut self,
+        raw: &dyn RawScan,
+        options: &Options,
+        whitening: Option<&whiten::Whitening>,
+        log: &mut Log,
+    ) -> Result<()> {
+        let mut probes = probe::look(self, stream::Source { raw, coils: self.coils })?;
+        let copies = self.groups.iter().flat_map(|group| average::copies(&group.lines)).map(<[Line]>::len).min();
+        let variance = whitening.filter(|it| it.sized).map(|_| 2.0 / copies.unwrap_or(1) as f64);
+        self.estimate = probe::estimate(&probes, self.coils, self.axes.rows, variance);
+        if let Some(fewer) = compress::plan(&probes, self.coils, options.compression, log)? {
+            self.shape.coils = fewer.channels();
+            probes.iter_mut().for_each(|probe| probe.mix(&fewer));
+            self.mixing = Some(self.mixing.as_ref().map_or_else(|| fewer.clone(), |first| fewer.after(first)));
+        }
+        self.scale = 1.0 / normalise::plan(&probes, log);
+        Ok(())
+    }
+
+    /// Fills in the small arrays and what the file says of itself.
+    fn describe(
+        &mut self,
+        raw: &crate::format::header::Header,
+        encoding: &crate::format::header::Encoding,
+        whitening: Option<whiten::Whitening>,
+        mut log: Log,
+    ) -> Result<()> {
+        let depth = self.axes.depth();
+        let [slab_mm, recon_mm] =
+            [encoding.encoded, encoding.recon].map(|it| it.field_of_view_mm[self.axes.slice_axis()]);
+        let slab_mm = if slab_mm > 0.0 { slab_mm } else { recon_mm };
+        let thickness_mm = slab_mm / self.axes.partitions as f64;
+        let mut mask = Array2::zeros((self.shape.entries, self.shape.ky));
+        let mut geometry = Array2::zeros((self.shape.entries, GEOMETRY_LENGTH));
+        for (index, (group, at)) in
+            self.groups.iter().flat_map(|group| (0..depth).map(move |at| (group, at))).enumerate()
+        {
+            group.lines.iter().for_each(|line| mask[[index, line.row]] = 1);
+            let pose = pose(&group.head, &self.axes, thickness_mm, at);
+            geometry.row_mut(index).iter_mut().zip(pose).for_each(|(to, from)| *to = from);
+            let sort::Key { slice, contrast, phase, repetition, set } = group.key;
+            let slice = usize::from(slice) * depth + at;
+            let slice = u16::try_from(slice).map_err(|_| Error::Limit {
+                what: "number of slices",
+                found: slice as u64,
+                limit: u16::MAX.into(),
+            })?;
+            self.meta.entries.push(Entry { slice, contrast, phase, repetition, set, sampling: group.sampling });
+        }
+        self.meta.header = header::describe(raw, encoding, &self.shape, &self.axes, &geometry, &mut log);
+        // The covariance is one of the coils that were measured; virtual coils have none of their own.
+        let noise_cov = whitening.map(|it| it.covariance).filter(|_| self.shape.coils == self.coils);
+        self.small = SmallArrays { mask, geometry, noise_cov };
+        (self.meta.steps, self.meta.warnings) = (log.steps, log.warnings);
+        self.layout = Layout::new(&self.meta, &self.shape, self.small.noise_cov.is_some())?;
+        Ok(())
+    }
+
+    /// How lines of this origin become rows.
+    fn readout_of(&self, origin: Origin) -> &Readout {
+        match (origin, &self.reference) {
+            (Origin::Reference, Some(reference)) => reference,
+            _ => &self.readout,
+        }
+    }
+
+    /// Signal and noise of the scan, where they can be told.
+    #[must_use]
+    pub const fn estimate(&self) -> Option<Estimate> {
+        self.estimate
+    }
+
     /// What the prepared file will say of itself.
     #[must_use]
     pub const fn meta(&self) -> &PreparedMeta {

@@ -1,4 +1,4 @@
-//! The readout: asymmetric echoes placed around the centre of k-space, and readout oversampling removed.
+//! The readout: readout oversampling removed.
 //!
 //! Scanners sample the readout twice as densely as the image needs, because it costs nothing. A centred inverse
 //! transform, a crop around the centre and a transform back keep the field of view that was asked for.
@@ -9,8 +9,9 @@ use rustfft::{Fft, FftDirection};
 use serde_json::json;
 
 use super::Log;
-use super::triage::Triage;
-use crate::format::{Flags, RawScan, ReadoutHead};
+use super::echo::{Placement, place};
+use crate::format::header::Encoding;
+use crate::format::{RawScan, ReadoutHead};
 use crate::numerics::fft;
 use crate::{Complex32, Error, Result};
 
@@ -25,26 +26,20 @@ pub(super) struct Readout {
     kept: usize,
 }
 
-/// Which samples of a readout go where, relative to the centre of k-space.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Placement {
-    /// First sample used.
-    first: usize,
-    /// Samples used.
-    count: usize,
-    /// Index of the first used sample on the encoded readout.
-    start: usize,
-    /// Whether the samples run from right to left.
-    reversed: bool,
-}
-
 impl Readout {
-    /// Finds the oversampling and checks that every line fits.
+    /// Finds the oversampling of `lines`, which are of `encoding`, and checks that every line fits. The field of view that is kept is
+    /// that of the image, `recon_mm`.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for a line that does not fit the encoded matrix, [`Error::Limit`] for an absurd matrix.
-    pub(super) fn new(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Result<Self> {
-        let encoded = triage.encoding.encoded.matrix[0];
+    pub(super) fn new<'a>(
+        raw: &dyn RawScan,
+        encoding: &Encoding,
+        recon_mm: f64,
+        lines: impl Iterator<Item = &'a usize>,
+        log: &mut Log,
+    ) -> Result<Self> {
+        let encoded = encoding.encoded.matrix[0];
         if encoded > MAX_POINTS {
             return Err(Error::Limit {
                 what: "encoded readout in points",
@@ -52,8 +47,7 @@ impl Readout {
                 limit: MAX_POINTS as u64,
             });
         }
-        let [from, to] = [triage.encoding.encoded, triage.encoding.recon].map(|space| space.field_of_view_mm[0]);
-        let ratio = from / to;
+        let ratio = encoding.encoded.field_of_view_mm[0] / recon_mm;
         let mut kept = encoded;
         if !(ratio.is_finite() && ratio > 0.0) {
             log.warn("field of view along the readout unknown: readout oversampling, if any, is not removed");
@@ -63,7 +57,7 @@ impl Readout {
         let it = Self { encoded, kept };
 
         let (mut asymmetric, mut ignored) = (0usize, 0usize);
-        for index in triage.imaging.iter().chain(&triage.calibration) {
+        for index in lines {
             let Some(head) = raw.heads().get(*index) else { continue };
             let placement = it.place(head).map_err(|found| {
                 let expected = format!("at most {encoded} samples, the encoded matrix, around the centre of k-space");
@@ -93,23 +87,7 @@ impl Readout {
 
     /// Where the samples of a readout go, or what does not fit.
     pub(super) fn place(&self, head: &ReadoutHead) -> std::result::Result<Placement, String> {
-        let [samples, mut pre, mut post, mut centre] =
-            [head.samples, head.discard_pre, head.discard_post, head.center_sample].map(usize::from);
-        let reversed = head.flags.has(Flags::REVERSE);
-        if reversed {
-            std::mem::swap(&mut pre, &mut post);
-            centre = samples.saturating_sub(centre);
-        }
-        let used = samples.checked_sub(pre + post).filter(|used| *used > 0);
-        let Some(count) = used else {
-            return Err(format!("{samples} samples of which {pre} and {post} are to be discarded"));
-        };
-        // A readout of the full width can lie in one place only, and some writers never fill the centre in.
-        let start = if count == self.encoded { Some(0) } else { (self.encoded / 2 + pre).checked_sub(centre) };
-        let placement = start.map(|start| Placement { first: pre, count, start, reversed });
-        placement
-            .filter(|it| it.start + it.count <= self.encoded)
-            .ok_or_else(|| format!("{count} samples with the centre of k-space at sample {centre}"))
+        place(head, self.encoded)
     }
 
     /// A worker with its own memory.
@@ -139,20 +117,18 @@ pub(super) struct Worker {
 impl Worker {
     /// Adds `weight` times a readout to `row`.
     pub(super) fn add(&mut self, samples: &[Complex32], placement: Placement, weight: f32, row: &mut [Complex32]) {
-        let Placement { first, count, start, reversed } = placement;
-        let (encoded, kept) = (self.wide.len(), self.narrow.len());
-        let line = |at: usize| if reversed { samples[samples.len() - 1 - first - at] } else { samples[first + at] };
+        let (encoded, kept, start) = (self.wide.len(), self.narrow.len(), placement.start);
         if encoded == kept {
-            row[start..start + count].iter_mut().enumerate().for_each(|(at, to)| *to += line(at) * weight);
+            row[start..].iter_mut().zip(placement.used(samples)).for_each(|(to, from)| *to += from * weight);
             return;
         }
         // The transforms want the centre at index 0: the negative half of the readout goes behind the positive one,
         // and the crop keeps both ends.
         self.wide.fill(Complex32::default());
         let rotate = encoded - encoded / 2;
-        for at in 0..count {
+        for (at, sample) in placement.used(samples).enumerate() {
             let to = start + at + rotate;
-            self.wide[if to < encoded { to } else { to - encoded }] = line(at);
+            self.wide[if to < encoded { to } else { to - encoded }] = sample;
         }
         self.inverse.process_with_scratch(&mut self.wide, &mut self.scratch);
         let (left, right) = (kept / 2, kept - kept / 2);
@@ -197,36 +173,5 @@ mod tests {
                 prop_assert!((found - expected).norm() < 1e-4);
             }
         }
-    }
-
-    #[test]
-    fn asymmetric_echoes_meet_at_the_centre() {
-        let readout = Readout { encoded: 8, kept: 8 };
-        let samples: Vec<_> = (0..6).map(|at| Complex32::new(at as f32 + 1.0, 0.0)).collect();
-        // Sample 2 of 6 is the centre, so the first two points were not acquired.
-        let row = run(&readout, &head(6, 2), &samples);
-        let real: Vec<f32> = row.iter().map(|value| value.re).collect();
-        assert_eq!(real, [0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let discarded = ReadoutHead { discard_pre: 1, discard_post: 2, ..head(6, 2) };
-        let real: Vec<f32> = run(&readout, &discarded, &samples).iter().map(|value| value.re).collect();
-        assert_eq!(real, [0.0, 0.0, 0.0, 2.0, 3.0, 4.0, 0.0, 0.0]);
-    }
-
-    #[test]
-    fn reversed_lines_are_mirrored() {
-        let readout = Readout { encoded: 4, kept: 4 };
-        let samples: Vec<_> = (1..=4).map(|at| Complex32::new(at as f32, 0.0)).collect();
-        let reversed = ReadoutHead { flags: Flags::default().with(Flags::REVERSE), ..head(4, 2) };
-        let real: Vec<f32> = run(&readout, &reversed, &samples).iter().map(|value| value.re).collect();
-        assert_eq!(real, [4.0, 3.0, 2.0, 1.0]);
-    }
-
-    #[test]
-    fn lines_that_do_not_fit_are_named() {
-        let readout = Readout { encoded: 8, kept: 8 };
-        assert!(readout.place(&head(9, 4)).unwrap_err().contains("9 samples"));
-        assert!(readout.place(&head(6, 7)).unwrap_err().contains("sample 7"));
-        let nothing = ReadoutHead { discard_pre: 4, discard_post: 4, ..head(8, 4) };
-        assert!(readout.place(&nothing).unwrap_err().contains("discarded"));
     }
 }

@@ -8,48 +8,29 @@ use contract::prepared::Sampling;
 use serde_json::json;
 
 use super::Log;
-use super::sort::Sorted;
+use super::sort::Line;
 use super::triage::Triage;
+use super::volume::Axes;
 use crate::{Error, Result};
 
-/// Finds the sampling of every entry and compares it with the header.
+/// Finds the sampling of the lines of every k-space and compares it with the header.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for irregular sampling and for calibration lines that come from another scan;
-/// [`Error::Corrupt`] when the centre of k-space was not acquired.
-pub(super) fn detect_all(sorted: &[Sorted], lines: usize, triage: &Triage<'_>, log: &mut Log) -> Result<Vec<Sampling>> {
-    let stated = triage.encoding.acceleration.map(|factors| factors[0]).filter(|factor| *factor >= 1.0);
-    let mut samplings = Vec::with_capacity(sorted.len());
+/// [`Error::Unsupported`] for irregular sampling; [`Error::Corrupt`] when the centre of k-space was not acquired.
+pub(super) fn detect_all(scans: &[&[Line]], axes: &Axes, triage: &Triage<'_>, log: &mut Log) -> Result<Vec<Sampling>> {
+    let (lines, stated) = (axes.rows, stated(triage, axes));
+    let mut samplings = Vec::with_capacity(scans.len());
     let mut kinds = BTreeMap::<(usize, usize), usize>::new();
     let mut partial = 0usize;
-    for entry in sorted {
-        let rows: Vec<(usize, bool)> = entry
-            .lines
-            .chunk_by(|a, b| a.row == b.row)
-            .map(|copies| (copies[0].row, copies.iter().any(|line| line.calibrates)))
-            .collect();
+    for scan in scans {
+        let mut rows = BTreeMap::<usize, bool>::new();
+        scan.iter().for_each(|line| *rows.entry(line.row).or_default() |= line.calibrates);
+        let rows: Vec<(usize, bool)> = rows.into_iter().collect();
         let sampling = detect(&rows, lines, stated.map(|factor| factor.round() as usize))?;
         *kinds.entry((sampling.acceleration, sampling.acs_lines)).or_default() += 1;
         let ends = sampling.first + (lines - 1 - sampling.last);
         partial += usize::from(ends >= (2 * sampling.acceleration).max(lines / 16));
         samplings.push(sampling);
-    }
-
-    let accelerated = |kind: &(usize, usize)| kind.0 > 1;
-    if triage.separate_calibration {
-        if kinds.keys().any(|kind| accelerated(kind) && kind.1 <= kind.0) {
-            return Err(Error::unsupported(
-                "calibration lines from a separate scan",
-                "only calibration lines within the image are used so far; acquire with integrated reference lines",
-            ));
-        }
-        log.warn("calibration lines of a separate scan are left out; the image has its own");
-    }
-    if let Some(((acceleration, lines), entries)) = kinds.iter().find(|(kind, _)| accelerated(kind) && kind.1 <= kind.0)
-    {
-        log.warn(format!(
-            "{entries} entries at acceleration {acceleration} have {lines} calibration lines: too few for GRAPPA and RAKI"
-        ));
     }
     if let (Some(stated), Some((found, _))) = (stated, kinds.keys().find(|(found, _)| Some(*found as f64) != stated)) {
         log.warn(format!("the header states acceleration {stated}, the data have {found}; the data are followed"));
@@ -65,6 +46,12 @@ pub(super) fn detect_all(sorted: &[Sorted], lines: usize, triage: &Triage<'_>, l
         .collect();
     log.step("detect_sampling", [("found", json!(kinds))]);
     Ok(samplings)
+}
+
+/// Acceleration along the rows as the header states it.
+pub(super) fn stated(triage: &Triage<'_>, axes: &Axes) -> Option<f64> {
+    let factor = triage.encoding.acceleration.map(|factors| factors[axes.row_axis() - 1]);
+    factor.filter(|factor| *factor >= 1.0)
 }
 
 /// Sampling of `mask`, one value per line of ky, true where it was acquired. `stated` decides where several accelerations fit.

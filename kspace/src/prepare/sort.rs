@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Log;
 use super::triage::Triage;
+use crate::format::header::{Encoding, Limit};
 use crate::format::{Counters, Flags, RawScan, ReadoutHead};
 use crate::prepared::SAMPLE_BYTES;
 use crate::{Error, Result};
@@ -30,98 +31,140 @@ impl From<&Counters> for Key {
     }
 }
 
-/// A readout and the row it belongs to.
+/// A readout and its place in k-space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) readout: usize,
+    /// Along the axis that stays k-space: the first phase direction, unless the axes are exchanged.
     pub(super) row: usize,
+    /// Along the axis that is transformed; 0 for a 2-D scan.
+    pub(super) partition: usize,
     /// Whether the line is marked as calibration.
     pub(super) calibrates: bool,
 }
 
-/// One 2-D k-space.
+/// One 2-D or 3-D k-space.
 pub(super) struct Sorted {
     pub(super) key: Key,
     /// Head of its first imaging line.
     pub(super) head: ReadoutHead,
-    /// By row, repeated rows next to each other in the order of the file.
+    /// By partition and row, repeated places next to each other in the order of the file.
     pub(super) lines: Vec<Line>,
 }
 
 impl Sorted {
-    /// The acquired rows, ascending.
-    pub(super) fn rows(&self) -> impl Iterator<Item = usize> {
-        self.lines.chunk_by(|a, b| a.row == b.row).filter_map(|copies| copies.first()).map(|line| line.row)
+    /// Brings the lines in their order.
+    pub(super) fn arrange(&mut self) {
+        self.lines.sort_by_key(place);
     }
 }
 
-/// Sorts imaging and calibration lines. A line lies at row `step_1 + encoded.y / 2 - centre`, where `centre` is the counter
-/// at the centre of k-space. A line that is only for calibration fills a row that has no imaging line.
+fn place(line: &Line) -> (usize, usize, usize) {
+    (line.partition, line.row, line.readout)
+}
+
+/// Where counters of phase encoding lie in the encoded matrix.
+struct Places {
+    rows: usize,
+    partitions: usize,
+    centre_row: usize,
+    centre_partition: usize,
+}
+
+impl Places {
+    /// A counter lies at `counter + size / 2 - centre`, where `centre` is the counter at the centre of k-space. (Gadgetron places
+    /// lines like this; taking the counter itself misplaces partial Fourier scans.)
+    fn of(encoding: &Encoding) -> Self {
+        let [_, rows, partitions] = encoding.encoded.matrix.map(|size| size.max(1));
+        let centre = |limit: Option<Limit>, size: usize| limit.map_or(size / 2, |limit| usize::from(limit.center));
+        // A 2-D scan has one partition, whatever centre the header states.
+        let centre_partition = if partitions == 1 { 0 } else { centre(encoding.limits.step_2, partitions) };
+        Self { rows, partitions, centre_row: centre(encoding.limits.step_1, rows), centre_partition }
+    }
+
+    fn line(&self, readout: usize, head: &ReadoutHead, calibrates: bool) -> Result<Line> {
+        let place = |counter: u16, size: usize, centre: usize, name: &str| {
+            let counter = usize::from(counter);
+            (counter + size / 2).checked_sub(centre).filter(|at| *at < size).ok_or_else(|| {
+                let found = format!("{name} step {counter} with the centre of k-space at step {centre}");
+                Error::corrupt(format!("readout {readout}"), found, format!("a place in the encoded matrix of {size}"))
+            })
+        };
+        let row = place(head.counters.step_1, self.rows, self.centre_row, "phase encoding")?;
+        let partition = place(head.counters.step_2, self.partitions, self.centre_partition, "partition encoding")?;
+        Ok(Line { readout, row, partition, calibrates })
+    }
+}
+
+/// Sorts imaging and calibration lines. A line that is only for calibration fills a place that has no imaging line.
 /// Entries are ordered by the place of their slice along the slice direction, since scanners number
 /// slices in the order they excite them, then by contrast, phase, repetition and set.
 ///
 /// # Errors
 /// [`Error::Corrupt`] for a line outside the matrix, [`Error::Truncated`] when the end of the measurement is missing.
 pub(super) fn sort(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Result<Vec<Sorted>> {
-    let rows = triage.encoding.encoded.matrix[1];
-    let limit = triage.encoding.limits.step_1;
-    let centre = limit.map_or(rows / 2, |limit| usize::from(limit.center));
-    let row_of = |index: usize, head: &ReadoutHead| {
-        let step = usize::from(head.counters.step_1);
-        (step + rows / 2).checked_sub(centre).filter(|row| *row < rows).ok_or_else(|| {
-            let found = format!("phase encoding step {step} with the centre of k-space at step {centre}");
-            Error::corrupt(format!("readout {index}"), found, format!("a place in the encoded matrix of {rows} lines"))
-        })
-    };
-
+    let places = Places::of(triage.encoding);
     let mut entries = BTreeMap::<Key, Sorted>::new();
     for index in &triage.imaging {
         let Some(head) = raw.heads().get(*index) else { continue };
-        let row = row_of(*index, head)?;
-        let calibrates = head.flags.has(Flags::CALIBRATION_AND_IMAGING);
+        let line = places.line(*index, head, head.flags.has(Flags::CALIBRATION_AND_IMAGING))?;
         let key = Key::from(&head.counters);
         let entry = entries.entry(key).or_insert_with(|| Sorted { key, head: *head, lines: Vec::new() });
-        entry.lines.push(Line { readout: *index, row, calibrates });
+        entry.lines.push(line);
     }
     check_complete(raw, &entries, log)?;
 
-    let imaged: HashMap<Key, BTreeSet<usize>> =
-        entries.iter().map(|(key, entry)| (*key, entry.lines.iter().map(|line| line.row).collect())).collect();
+    let at = |line: &Line| (line.partition, line.row);
+    let imaged: HashMap<Key, BTreeSet<(usize, usize)>> =
+        entries.iter().map(|(key, entry)| (*key, entry.lines.iter().map(at).collect())).collect();
     let (mut lost, mut doubled) = (0usize, 0usize);
     for index in &triage.calibration {
         let Some(head) = raw.heads().get(*index) else { continue };
-        let row = row_of(*index, head)?;
+        let line = places.line(*index, head, true)?;
         let key = Key::from(&head.counters);
         match entries.get_mut(&key) {
             None => lost += 1,
-            Some(_) if imaged.get(&key).is_some_and(|rows| rows.contains(&row)) => doubled += 1,
-            Some(entry) => entry.lines.push(Line { readout: *index, row, calibrates: true }),
+            Some(_) if imaged.get(&key).is_some_and(|taken| taken.contains(&at(&line))) => doubled += 1,
+            Some(entry) => entry.lines.push(line),
         }
     }
     if lost > 0 {
         log.warn(format!("{lost} calibration lines belong to no image and are left out"));
     }
     let mut sorted: Vec<Sorted> = entries.into_values().collect();
-    let mut copies = 0;
-    for entry in &mut sorted {
-        entry.lines.sort_by_key(|line| (line.row, line.readout));
-        copies = entry.lines.chunk_by(|a, b| a.row == b.row).map(<[Line]>::len).max().unwrap_or(0).max(copies);
-    }
+    sorted.iter_mut().for_each(Sorted::arrange);
     order_slices(&mut sorted, log);
     compare_with_limits(&sorted, triage, log);
     log.step(
         "sort",
         [
             ("entries", json!(sorted.len())),
-            ("rows", json!(rows)),
-            ("centre_step", json!(centre)),
+            ("rows", json!(places.rows)),
+            ("partitions", json!(places.partitions)),
+            ("centre_step", json!(places.centre_row)),
             ("calibration_lines_not_used", json!(lost + doubled)),
         ],
     );
-    if copies > 1 {
-        log.step("average", [("most_copies_of_a_line", json!(copies))]);
-    }
     Ok(sorted)
+}
+
+/// Sorts the lines of a separate calibration scan. Their counters may begin anywhere, so rows and partitions count from the
+/// smallest one.
+pub(super) fn sort_reference(raw: &dyn RawScan, reference: &[usize]) -> BTreeMap<Key, Vec<Line>> {
+    let heads = || reference.iter().filter_map(|index| Some((*index, raw.heads().get(*index)?)));
+    let least = |counter: fn(&Counters) -> u16| heads().map(|(_, head)| counter(&head.counters)).min().unwrap_or(0);
+    let (row, partition) = (least(|counters| counters.step_1), least(|counters| counters.step_2));
+    let mut sorted = BTreeMap::<Key, Vec<Line>>::new();
+    for (readout, head) in heads() {
+        let line = Line {
+            readout,
+            row: usize::from(head.counters.step_1 - row),
+            partition: usize::from(head.counters.step_2 - partition),
+            calibrates: true,
+        };
+        sorted.entry(Key::from(&head.counters)).or_default().push(line);
+    }
+    sorted
 }
 
 /// Compares entries of the same contrast and set, which are acquired alike. In a measurement that was cut the short ones
@@ -138,7 +181,7 @@ fn check_complete(raw: &dyn RawScan, entries: &BTreeMap<Key, Sorted>, log: &mut 
     let (mut short, mut cut, mut found, mut expected) = (0usize, true, 0usize, 0usize);
     for entry in entries.values() {
         let Some(full) = fullest.get(&(entry.key.contrast, entry.key.set)) else { continue };
-        let beginning = entry.lines.iter().zip(&full.lines).all(|(a, b)| a.row == b.row);
+        let beginning = entry.lines.iter().zip(&full.lines).all(|(a, b)| (a.row, a.partition) == (b.row, b.partition));
         found += entry.lines.len();
         expected += full.lines.len();
         if entry.lines.len() < full.lines.len() {
@@ -214,6 +257,12 @@ mod tests {
         Ok((sorted, log))
     }
 
+    fn rows(sorted: &Sorted) -> Vec<usize> {
+        let mut rows: Vec<usize> = sorted.lines.iter().map(|line| line.row).collect();
+        rows.dedup();
+        rows
+    }
+
     #[test]
     fn the_row_counts_from_the_centre_of_k_space() {
         let mut scan = Scan::new(1, 4, 6);
@@ -221,14 +270,14 @@ mod tests {
         scan.header.encodings[0].encoded.matrix[1] = 10;
         scan.header.encodings[0].limits.step_1.as_mut().unwrap().center = 1;
         let (sorted, _) = run(&scan).unwrap();
-        assert_eq!(sorted[0].rows().collect::<Vec<_>>(), [4, 5, 6, 7, 8, 9]);
+        assert_eq!(rows(&sorted[0]), [4, 5, 6, 7, 8, 9]);
 
         scan.header.encodings[0].limits.step_1.as_mut().unwrap().center = 0;
         let error = run(&scan).err().unwrap().to_string();
-        assert!(error.contains("step 5") && error.contains("10 lines"), "{error}");
+        assert!(error.contains("step 5") && error.contains("matrix of 10"), "{error}");
 
         scan.header.encodings[0].limits.step_1 = None;
-        assert_eq!(run(&scan).unwrap().0[0].rows().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(rows(&run(&scan).unwrap().0[0]), [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]
@@ -244,11 +293,9 @@ mod tests {
             }
         }
         scan.heads.last_mut().unwrap().flags = Flags::default().with(Flags::LAST_IN_MEASUREMENT);
-        let (sorted, log) = run(&scan).unwrap();
+        let (sorted, _) = run(&scan).unwrap();
         assert_eq!(sorted.iter().map(|entry| entry.key.slice).collect::<Vec<_>>(), [1, 0, 2]);
-        assert_eq!(sorted[0].lines.len(), 6);
-        assert_eq!(sorted[0].rows().count(), 2);
-        assert_eq!(log.steps.last().unwrap().parameters["most_copies_of_a_line"], 3);
+        assert_eq!((sorted[0].lines.len(), rows(&sorted[0])), (6, vec![0, 1]));
     }
 
     #[test]
@@ -260,6 +307,39 @@ mod tests {
         let (sorted, _) = run(&scan).unwrap();
         let lines: Vec<_> = sorted[0].lines.iter().map(|line| (line.row, line.readout, line.calibrates)).collect();
         assert_eq!(lines, [(0, 0, false), (1, 1, true), (2, 2, false), (3, 3, false)]);
+    }
+
+    #[test]
+    fn partitions_count_from_their_centre_and_those_of_a_2_d_scan_are_refused() {
+        let mut scan = Scan::new(1, 4, 4);
+        for partition in 1..3 {
+            for line in 0..4 {
+                scan.push(1, 4, line);
+                scan.heads.last_mut().unwrap().counters.step_2 = partition;
+            }
+        }
+        let error = run(&scan).err().unwrap().to_string();
+        assert!(error.contains("partition encoding step 1"), "{error}");
+
+        // Three partitions of a matrix of eight, the centre at step 2.
+        scan.header.encodings[0].encoded.matrix[2] = 8;
+        scan.header.encodings[0].limits.step_2 = Some(Limit { minimum: 0, maximum: 2, center: 2 });
+        let (sorted, _) = run(&scan).unwrap();
+        let partitions: BTreeSet<usize> = sorted[0].lines.iter().map(|line| line.partition).collect();
+        assert_eq!(partitions.into_iter().collect::<Vec<_>>(), [2, 3, 4]);
+        assert!(sorted[0].lines.is_sorted_by_key(place));
+    }
+
+    #[test]
+    fn lines_of_a_separate_calibration_scan_count_from_the_first() {
+        let mut scan = Scan::new(1, 4, 4);
+        for line in [12, 10, 11] {
+            scan.push(1, 4, line);
+            scan.heads.last_mut().unwrap().counters.slice = 2;
+        }
+        let sorted = sort_reference(&scan, &[4, 5, 6]);
+        let (key, lines) = sorted.first_key_value().unwrap();
+        assert_eq!((key.slice, lines.iter().map(|line| line.row).collect::<Vec<_>>()), (2, vec![2, 0, 1]));
     }
 
     #[test]

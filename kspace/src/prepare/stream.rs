@@ -1,18 +1,31 @@
-//! Samples to the prepared file: a group of entries is computed while the one before it is written.
+//! Samples to the prepared file: some images are computed while those before them are written.
 
 use std::borrow::Cow;
 use std::io::Write;
 
 use rayon::prelude::*;
 
-use super::Plan;
+use super::average::copies;
+use super::calibration::Apart;
+use super::echo::Placement;
+use super::oversampling::Readout;
+use super::slab;
 use super::sort::Line;
+use super::{Group, Plan};
 use crate::format::RawScan;
 use crate::prepared::{Writer, all_finite};
 use crate::{Complex32, Error, Result};
 
-/// Memory for the entries of a group, which are held about four times over and for two groups at once.
-const GROUP_BYTES: u64 = 128 << 20;
+/// Memory for the images that are computed together, which are held about four times over and for two batches at once.
+const BATCH_BYTES: u64 = 128 << 20;
+
+/// A scan that was planned.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) raw: &'a dyn RawScan,
+    /// Channels of every line.
+    pub(super) coils: usize,
+}
 
 pub(super) fn write<W: Write>(
     plan: &Plan,
@@ -20,58 +33,128 @@ pub(super) fn write<W: Write>(
     out: W,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<W> {
+    let source = Source { raw, coils: plan.coils };
     let mut writer = Writer::new(out, &plan.meta, plan.shape, plan.small.clone())?;
-    let fitting = usize::try_from(GROUP_BYTES / plan.shape.entry_bytes()?.max(1)).unwrap_or(usize::MAX);
-    let group = fitting.clamp(1, 2 * rayon::current_num_threads());
-    let compute = |lines: &[Vec<Line>]| -> Result<Vec<Vec<Complex32>>> {
-        lines.par_iter().map(|lines| entry(plan, raw, lines)).collect()
-    };
-    let mut groups = plan.lines.chunks(group);
-    let mut ready = groups.next().map(compute).transpose()?;
     let mut done = 0;
-    while let Some(entries) = ready {
-        let mut next = None;
-        let upcoming = groups.next();
-        // The output need not be `Send`, so it is written here while the pool computes.
-        let written = rayon::in_place_scope(|scope| {
-            if let Some(lines) = upcoming {
-                scope.spawn(|_| next = Some(compute(lines)));
-            }
-            for samples in entries {
-                writer.entry(&samples)?;
-                done += 1;
-                progress(done, plan.shape.entries);
-            }
-            Ok::<_, Error>(())
-        });
-        written?;
-        ready = next.transpose()?;
+    let mut tell = |samples: &[Complex32], writer: &mut Writer<W>| {
+        writer.entry(samples)?;
+        done += 1;
+        progress(done, plan.shape.entries);
+        Ok(())
+    };
+    if plan.axes.partitions == 1 {
+        flat(plan, source, &mut |samples| tell(samples, &mut writer))?;
+    } else {
+        for group in &plan.groups {
+            // The slices of a slab exist all at once, so they are written one by one, and one slab after the other.
+            slab::slices(plan, source, group, &mut |samples| tell(samples, &mut writer))?;
+        }
+    }
+    if plan.shape.acs.is_some() {
+        for apart in plan.groups.iter().filter_map(|group| group.calibration.as_ref()) {
+            calibration(plan, source, apart, &mut |samples| writer.calibration(samples))?;
+        }
     }
     writer.finish()
 }
 
-/// k-space of one entry, `[coil, ky, kx]`.
-fn entry(plan: &Plan, raw: &dyn RawScan, lines: &[Line]) -> Result<Vec<Complex32>> {
-    let (coils, kx) = (plan.shape.coils, plan.shape.kx);
-    let mut readouts = Vec::with_capacity(lines.len());
-    for copies in lines.chunk_by(|a, b| a.row == b.row) {
-        for line in copies {
-            readouts.push((readout(plan, raw, line)?, 1.0 / copies.len() as f32));
+/// What takes the images of a scan, or their calibration lines, in their order.
+pub(super) type Take<'a> = dyn FnMut(&[Complex32]) -> Result<()> + 'a;
+
+/// The images of a 2-D scan, `[coil, ky, kx]`.
+fn flat(plan: &Plan, source: Source<'_>, take: &mut Take<'_>) -> Result<()> {
+    let fitting = usize::try_from(BATCH_BYTES / plan.shape.entry_bytes()?.max(1)).unwrap_or(usize::MAX);
+    let size = fitting.clamp(1, 2 * rayon::current_num_threads());
+    let compute = |groups: &[Group]| -> Result<Vec<Vec<Complex32>>> {
+        groups.par_iter().map(|group| image(plan, source, group)).collect()
+    };
+    let mut batches = plan.groups.chunks(size);
+    let mut ready = batches.next().map(compute).transpose()?;
+    while let Some(images) = ready {
+        let mut next = None;
+        let upcoming = batches.next();
+        // The output need not be `Send`, so it is written here while the pool computes.
+        let written = rayon::in_place_scope(|scope| {
+            if let Some(groups) = upcoming {
+                scope.spawn(|_| next = Some(compute(groups)));
+            }
+            images.iter().try_for_each(|samples| take(samples))
+        });
+        written?;
+        ready = next.transpose()?;
+    }
+    Ok(())
+}
+
+fn image(plan: &Plan, source: Source<'_>, group: &Group) -> Result<Vec<Complex32>> {
+    let rows = rows(&group.lines);
+    let compact = plane(plan, source, &plan.readout, &group.lines, &rows)?;
+    Ok(spread(compact, &rows, plan.shape.ky, plan.shape.kx))
+}
+
+/// Acquired rows `[coil, row, kx]` in their places, `[coil, ky, kx]`.
+pub(super) fn spread(compact: Vec<Complex32>, rows: &[usize], ky: usize, kx: usize) -> Vec<Complex32> {
+    if rows.len() == ky {
+        return compact;
+    }
+    let coils = compact.len() / (rows.len() * kx).max(1);
+    let mut samples = vec![Complex32::default(); coils * ky * kx];
+    for (to, from) in samples.chunks_exact_mut(ky * kx).zip(compact.chunks_exact(rows.len() * kx)) {
+        for (row, from) in rows.iter().zip(from.chunks_exact(kx)) {
+            to[row * kx..(row + 1) * kx].copy_from_slice(from);
         }
     }
-    // Acquired rows only, next to each other: what was not acquired is neither transformed nor whitened.
-    let rows: Vec<usize> = lines.chunk_by(|a, b| a.row == b.row).map(|copies| copies[0].row).collect();
-    let slots: Vec<usize> = lines
-        .chunk_by(|a, b| a.row == b.row)
-        .enumerate()
-        .flat_map(|(slot, copies)| std::iter::repeat_n(slot, copies.len()))
-        .collect();
-    let plane = rows.len() * kx;
-    let mut compact = vec![Complex32::default(); coils * plane];
-    compact.par_chunks_mut(plane).enumerate().for_each_init(
-        || plan.readout.worker(),
+    samples
+}
+
+/// The separate calibration lines of the images of a group, each `[coil, line, point]`.
+fn calibration(plan: &Plan, source: Source<'_>, apart: &Apart, take: &mut Take<'_>) -> Result<()> {
+    let Some((lines, points)) = plan.shape.acs else { return Ok(()) };
+    let readout = plan.readout_of(apart.origin);
+    let width = readout.kept();
+    let rows: Vec<usize> = (0..lines).collect();
+    let mut crop = |samples: &[Complex32]| {
+        let first = width / 2 - points / 2;
+        let rows = samples.chunks_exact(width).flat_map(|row| &row[first..first + points]);
+        take(&rows.copied().collect::<Vec<_>>())
+    };
+    if plan.axes.partitions > 1 {
+        return slab::transformed(plan, source, (readout, &apart.lines, &rows), &mut crop);
+    }
+    crop(&plane(plan, source, readout, &apart.lines, &rows)?)
+}
+
+/// The rows of some lines, ascending.
+pub(super) fn rows(lines: &[Line]) -> Vec<usize> {
+    let mut rows: Vec<usize> = lines.iter().map(|line| line.row).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    rows
+}
+
+/// Lines of one partition, sorted by row, as `[coil, row, kx]` with one row for each of `rows`: placed, without oversampling, averaged,
+/// mixed and scaled. Rows without a line are zero. What was not acquired is neither transformed nor mixed.
+pub(super) fn plane(
+    plan: &Plan,
+    source: Source<'_>,
+    readout: &Readout,
+    lines: &[Line],
+    rows: &[usize],
+) -> Result<Vec<Complex32>> {
+    let (coils, kx) = (source.coils, readout.kept());
+    let mut readouts = Vec::with_capacity(lines.len());
+    for copies in copies(lines) {
+        let Ok(slot) = rows.binary_search(&copies[0].row) else { continue };
+        for line in copies {
+            readouts.push((read(source, readout, line)?, plan.scale / copies.len() as f32, slot));
+        }
+    }
+    let size = rows.len() * kx;
+    let mut compact = vec![Complex32::default(); coils * size];
+    compact.par_chunks_mut(size.max(1)).enumerate().for_each_init(
+        || readout.worker(),
         |worker, (coil, plane)| {
-            for (((samples, placement), weight), slot) in readouts.iter().zip(&slots) {
+            for ((samples, placement), weight, slot) in &readouts {
                 let count = samples.len() / coils;
                 let row = &mut plane[slot * kx..(slot + 1) * kx];
                 worker.add(&samples[coil * count..(coil + 1) * count], *placement, *weight, row);
@@ -79,36 +162,26 @@ fn entry(plan: &Plan, raw: &dyn RawScan, lines: &[Line]) -> Result<Vec<Complex32
         },
     );
     drop(readouts);
-
-    if let Some(whitening) = &plan.whitening {
-        let mut white = vec![Complex32::default(); compact.len()];
-        whitening.apply(&compact, &mut white);
-        compact = white;
+    if let Some(mixing) = &plan.mixing {
+        let mut mixed = vec![Complex32::default(); mixing.channels() * size];
+        mixing.apply(&compact, &mut mixed);
+        compact = mixed;
     }
     if !all_finite(&compact) {
         return Err(Error::corrupt("samples of a slice", "values that are not finite numbers", "numbers"));
     }
-    if rows.len() == plan.shape.ky {
-        return Ok(compact);
-    }
-    let mut samples = vec![Complex32::default(); coils * plan.shape.ky * kx];
-    for (to, from) in samples.chunks_exact_mut(plan.shape.ky * kx).zip(compact.chunks_exact(plane)) {
-        for (row, from) in rows.iter().zip(from.chunks_exact(kx)) {
-            to[row * kx..(row + 1) * kx].copy_from_slice(from);
-        }
-    }
-    Ok(samples)
+    Ok(compact)
 }
 
-type Placed<'a> = (Cow<'a, [Complex32]>, super::oversampling::Placement);
+type Placed<'a> = (Cow<'a, [Complex32]>, Placement);
 
-fn readout<'a>(plan: &Plan, raw: &'a dyn RawScan, line: &Line) -> Result<Placed<'a>> {
+fn read<'a>(source: Source<'a>, readout: &Readout, line: &Line) -> Result<Placed<'a>> {
     let changed = || Error::corrupt("raw data", "another scan than the one that was planned", "the same scan");
-    let head = raw.heads().get(line.readout).ok_or_else(changed)?;
-    let placement = plan.readout.place(head).map_err(|_| changed())?;
-    let samples = raw.samples(line.readout)?;
-    let expected = usize::from(head.samples) * plan.shape.coils;
-    if samples.len() != expected || usize::from(head.channels) != plan.shape.coils {
+    let head = source.raw.heads().get(line.readout).ok_or_else(changed)?;
+    let placement = readout.place(head).map_err(|_| changed())?;
+    let samples = source.raw.samples(line.readout)?;
+    let expected = usize::from(head.samples) * source.coils;
+    if samples.len() != expected || usize::from(head.channels) != source.coils {
         return Err(Error::corrupt(
             format!("readout {}", line.readout),
             format!("{} samples", samples.len()),

@@ -10,9 +10,8 @@ use crate::format::{Flags, RawScan, ReadoutHead};
 use crate::{Error, Result};
 
 /// Readouts that belong to no image, and their names.
-const LEFT_OUT: [(u32, &str); 8] = [
+const LEFT_OUT: [(u32, &str); 7] = [
     (Flags::NAVIGATION, "navigator"),
-    (Flags::PHASE_CORRECTION, "phase correction"),
     (Flags::HP_FEEDBACK, "feedback"),
     (Flags::DUMMY, "dummy"),
     (Flags::RT_FEEDBACK, "real-time feedback"),
@@ -29,12 +28,16 @@ pub(super) struct Triage<'a> {
     pub(super) imaging: Vec<usize>,
     /// Calibration lines that may be merged with the image.
     pub(super) calibration: Vec<usize>,
+    /// Calibration lines of a scan of their own, and how they were encoded.
+    pub(super) reference: Vec<usize>,
+    /// The encoding of [`Self::reference`].
+    pub(super) reference_encoding: &'a Encoding,
     /// Noise readouts.
     pub(super) noise: Vec<usize>,
+    /// Phase correction lines of an echo planar scan.
+    pub(super) navigators: Vec<usize>,
     /// Channels of every imaging and calibration line.
     pub(super) coils: usize,
-    /// Whether calibration lines exist that cannot be merged.
-    pub(super) separate_calibration: bool,
 }
 
 /// Sorts the readouts by kind.
@@ -48,9 +51,10 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
     };
     refuse_encoding(encoding)?;
 
-    let (mut imaging, mut calibration, mut noise) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut imaging, mut calibration, mut noise, mut navigators) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut left_out = BTreeMap::<&str, usize>::new();
-    let (mut foreign, mut foreign_calibration) = (0usize, 0usize);
+    let mut foreign = 0usize;
+    let mut foreign_calibration = Vec::new();
     for (index, head) in raw.heads().iter().enumerate() {
         let flags = head.flags;
         if (Flags::COMPRESSION_1..=Flags::COMPRESSION_4).any(|number| flags.has(number)) {
@@ -64,8 +68,14 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
             noise.push(index);
         } else if let Some((_, name)) = LEFT_OUT.iter().find(|(number, _)| flags.has(*number)) {
             *left_out.entry(name).or_default() += 1;
+        } else if flags.has(Flags::PHASE_CORRECTION) {
+            navigators.push(index);
         } else if head.encoding != 0 {
-            *(if calibrates { &mut foreign_calibration } else { &mut foreign }) += 1;
+            if calibrates {
+                foreign_calibration.push(index);
+            } else {
+                foreign += 1;
+            }
         } else if calibrates {
             calibration.push(index);
         } else {
@@ -82,18 +92,18 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
     if foreign > 0 {
         log.warn(format!("{foreign} readouts of further encodings are left out; the first encoding is reconstructed"));
     }
-
-    let mode = encoding.calibration_mode.as_deref().unwrap_or("embedded");
-    let stated_separate = matches!(mode, "separate" | "external");
-    let fits = |index: &usize| raw.heads().get(*index).is_some_and(|head| head.samples == first.samples);
-    let separate_calibration =
-        foreign_calibration > 0 || !calibration.is_empty() && (stated_separate || !calibration.iter().all(fits));
-    if separate_calibration {
-        calibration.clear();
-    }
-
     let coils = usize::from(first.channels);
-    for index in imaging.iter().chain(&calibration) {
+    for index in &imaging {
+        if let Some(head) = raw.heads().get(*index) {
+            refuse_readout(*index, head, coils)?;
+        }
+    }
+    let mut reference = foreign_calibration;
+    if reference.is_empty() && is_separate(raw, encoding, first, &calibration) {
+        reference = std::mem::take(&mut calibration);
+    }
+    let reference_encoding = settle_reference(raw, &mut reference, coils, log)?.unwrap_or(encoding);
+    for index in &calibration {
         if let Some(head) = raw.heads().get(*index) {
             refuse_readout(*index, head, coils)?;
         }
@@ -104,23 +114,63 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
             ("format", json!(raw.format())),
             ("imaging", json!(imaging.len())),
             ("calibration", json!(calibration.len())),
+            ("separate_calibration", json!(reference.len())),
             ("noise", json!(noise.len())),
+            ("phase_correction", json!(navigators.len())),
             ("left_out", json!(left_out)),
-            ("other_encodings", json!(foreign + foreign_calibration)),
+            ("other_encodings", json!(foreign)),
         ],
     );
-    Ok(Triage { encoding, imaging, calibration, noise, coils, separate_calibration })
+    Ok(Triage { encoding, imaging, calibration, reference, reference_encoding, noise, navigators, coils })
+}
+
+/// Whether calibration lines of the image's encoding are a scan of their own: the header says so, or they are of another
+/// length. Lines that were acquired apart differ in contrast and phase from the image and cannot be merged with it.
+fn is_separate(raw: &dyn RawScan, encoding: &Encoding, imaging: &ReadoutHead, calibration: &[usize]) -> bool {
+    let mode = encoding.calibration_mode.as_deref().unwrap_or("embedded");
+    let fits = |index: &usize| raw.heads().get(*index).is_some_and(|head| head.samples == imaging.samples);
+    matches!(mode, "separate" | "external") || !calibration.iter().all(fits)
+}
+
+/// Keeps the lines of one encoding that the coils of the image acquired, and gives that encoding.
+fn settle_reference<'a>(
+    raw: &'a dyn RawScan,
+    reference: &mut Vec<usize>,
+    coils: usize,
+    log: &mut Log,
+) -> Result<Option<&'a Encoding>> {
+    let heads = raw.heads();
+    let Some(number) = reference.first().and_then(|index| heads.get(*index)).map(|head| head.encoding) else {
+        return Ok(None);
+    };
+    let all = reference.len();
+    reference.retain(|index| {
+        heads.get(*index).is_some_and(|head| head.encoding == number && usize::from(head.channels) == coils)
+    });
+    if reference.len() < all {
+        log.warn(format!(
+            "{} of {all} separate calibration lines are of other coils or of a further encoding and are left out",
+            all - reference.len()
+        ));
+    }
+    for index in reference.iter() {
+        if let Some(head) = heads.get(*index) {
+            refuse_readout(*index, head, coils)?;
+        }
+    }
+    raw.header().encodings.get(usize::from(number)).map(Some).ok_or_else(|| {
+        let stated = raw.header().encodings.len();
+        Error::corrupt(
+            "separate calibration lines",
+            format!("encoding {number}"),
+            format!("one of the {stated} encodings of the header"),
+        )
+    })
 }
 
 fn refuse_encoding(encoding: &Encoding) -> Result<()> {
     match &encoding.trajectory {
-        Trajectory::Cartesian => {}
-        Trajectory::Epi => {
-            return Err(Error::unsupported(
-                "echo planar (EPI) data",
-                "their phase correction is not available yet; reconstruct them elsewhere",
-            ));
-        }
+        Trajectory::Cartesian | Trajectory::Epi => {}
         Trajectory::Other(name) => {
             // The name comes from a file: only the names of the standard are repeated.
             let known = ["radial", "goldenangle", "spiral"].into_iter().find(|known| known == name);
@@ -140,12 +190,6 @@ fn refuse_encoding(encoding: &Encoding) -> Result<()> {
     if matrix[0] == 0 || matrix[1] == 0 {
         return Err(Error::corrupt("encoded matrix", format!("{matrix:?}"), "a size above zero along x and y"));
     }
-    if matrix[2] > 1 {
-        return Err(Error::unsupported(
-            format!("3-D encoding with {} partitions", matrix[2]),
-            "only 2-D slices are reconstructed so far; transform along the partitions first",
-        ));
-    }
     Ok(())
 }
 
@@ -154,12 +198,6 @@ fn refuse_readout(index: usize, head: &ReadoutHead, coils: usize) -> Result<()> 
         return Err(Error::unsupported(
             format!("readout {index} brings its own trajectory"),
             "only Cartesian data on the grid of the header are reconstructed",
-        ));
-    }
-    if head.counters.step_2 > 0 {
-        return Err(Error::unsupported(
-            format!("readout {index} of partition {}", head.counters.step_2),
-            "only 2-D slices are reconstructed so far; transform along the partitions first",
         ));
     }
     let channels = usize::from(head.channels);
@@ -192,19 +230,16 @@ mod tests {
         scan.heads[3].flags = Flags::default().with(Flags::NAVIGATION);
         let found = run(&scan).unwrap();
         assert_eq!((found.imaging, found.calibration, found.noise), (vec![2, 4, 5], vec![1], vec![0]));
-        assert!(!found.separate_calibration && found.coils == 2);
+        assert!(found.reference.is_empty() && found.coils == 2);
     }
 
     #[test]
     fn data_that_are_not_reconstructed_are_named() {
         type Change = fn(&mut Scan);
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 5] = [
             ("spiral", |scan| scan.header.encodings[0].trajectory = Trajectory::Other("spiral".into())),
             ("non-Cartesian", |scan| scan.header.encodings[0].trajectory = Trajectory::Other("Jane Doe".into())),
-            ("EPI", |scan| scan.header.encodings[0].trajectory = Trajectory::Epi),
             ("multiband factor 2", |scan| scan.header.encodings[0].multiband = Some(2.0)),
-            ("3-D encoding with 4", |scan| scan.header.encodings[0].encoded.matrix[2] = 4),
-            ("partition 3", |scan| scan.heads[5].counters.step_2 = 3),
             ("compressed", |scan| scan.heads[1].flags = Flags::default().with(54)),
             ("trajectory", |scan| scan.heads[1].trajectory_dimensions = 2),
         ];
@@ -224,12 +259,33 @@ mod tests {
         scan.heads[1].flags = Flags::default().with(Flags::CALIBRATION);
         scan.header.encodings[0].calibration_mode = Some("separate".into());
         let found = run(&scan).unwrap();
-        assert!(found.calibration.is_empty() && found.separate_calibration);
+        assert_eq!((found.calibration, found.reference), (vec![], vec![1]));
 
         scan.header.encodings[0].calibration_mode = Some("embedded".into());
-        assert!(!run(&scan).unwrap().separate_calibration);
+        assert_eq!(run(&scan).unwrap().calibration, [1]);
+        scan.heads[1].samples = 6;
+        assert_eq!(run(&scan).unwrap().reference, [1], "lines of another length");
+        scan.heads[1].samples = 8;
         scan.heads[1].encoding = 1;
-        assert!(run(&scan).unwrap().separate_calibration);
+        let error = run(&scan).err().unwrap().to_string();
+        assert!(error.contains("encoding 1") && error.contains("1 encodings"), "{error}");
+        let mut other = scan.header.encodings[0].clone();
+        other.encoded.matrix[1] = 3;
+        scan.header.encodings.push(other);
+        let found = run(&scan).unwrap();
+        assert_eq!((found.reference, found.reference_encoding.encoded.matrix[1]), (vec![1], 3));
+    }
+
+    #[test]
+    fn separate_calibration_lines_of_other_coils_are_left_out_and_said() {
+        let mut scan = Scan::new(2, 8, 6);
+        scan.header.encodings[0].calibration_mode = Some("external".into());
+        scan.heads[1].flags = Flags::default().with(Flags::CALIBRATION);
+        scan.heads[2].flags = Flags::default().with(Flags::CALIBRATION);
+        scan.heads[2].channels = 1;
+        let mut log = Log::default();
+        assert_eq!(triage(&scan, &mut log).unwrap().reference, [1]);
+        assert!(log.warnings[0].contains("1 of 2 separate calibration lines"), "{:?}", log.warnings);
     }
 
     #[test]

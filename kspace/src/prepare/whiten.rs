@@ -2,12 +2,13 @@
 //! applied over the coils, makes their noise independent and of equal size.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par, Side, c64};
+use faer::{Accum, Mat, MatRef, Par, Side, c64};
 use ndarray::Array2;
 use num_complex::Complex64;
 use serde_json::json;
 
 use super::Log;
+use super::mixing::Mixing;
 use super::triage::Triage;
 use crate::format::RawScan;
 use crate::prepared::all_finite;
@@ -24,24 +25,10 @@ const SINGULAR: f64 = 1e-5;
 pub(super) struct Whitening {
     /// `[coil, coil]`, mean of `x_i conj(x_j)` over the noise samples.
     pub(super) covariance: Array2<Complex32>,
-    /// `[coil, coil]`, row-major, lower triangular.
-    matrix: Vec<Complex32>,
-    coils: usize,
-}
-
-impl Whitening {
-    /// `to = matrix * from` for row-major `[coil, sample]`.
-    pub(super) fn apply(&self, from: &[Complex32], to: &mut [Complex32]) {
-        let samples = from.len() / self.coils;
-        matmul(
-            MatMut::from_row_major_slice_mut(to, self.coils, samples),
-            Accum::Replace,
-            MatRef::from_row_major_slice(&self.matrix, self.coils, self.coils),
-            MatRef::from_row_major_slice(from, self.coils, samples),
-            Complex32::new(1.0, 0.0),
-            Par::Seq,
-        );
-    }
+    /// Lower triangular.
+    pub(super) mixing: Mixing,
+    /// Whether the dwell times are known, so that the noise has the size that [`plan`] states.
+    pub(super) sized: bool,
 }
 
 /// Measures the noise. Afterwards the real and the imaginary part of noise have variance 1 each, when both dwell times
@@ -98,7 +85,7 @@ pub(super) fn plan(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Res
         return Ok(None);
     };
     let narrow = |value: Complex64| Complex32::new(value.re as f32, value.im as f32);
-    let matrix = (0..coils * coils).map(|at| narrow(inverse[(at / coils, at % coils)] * scale)).collect();
+    let mixing = Mixing::from_fn(coils, coils, |to, from| narrow(inverse[(to, from)] * scale));
     log.step(
         "prewhiten",
         [
@@ -110,7 +97,7 @@ pub(super) fn plan(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Res
         ],
     );
     let covariance = Array2::from_shape_fn((coils, coils), |at| narrow(covariance[at]));
-    Ok(Some(Whitening { covariance, matrix, coils }))
+    Ok(Some(Whitening { covariance, mixing, sized: known }))
 }
 
 /// Inverse of the lower Cholesky factor; `None` for a matrix that is singular within rounding.
@@ -166,7 +153,7 @@ mod tests {
         let mut log = Log::default();
         let whitening = plan(&scan, &triage(&scan, &mut log).unwrap(), &mut log).unwrap().unwrap();
         let mut white = vec![Complex32::default(); scan.samples[0].len()];
-        whitening.apply(&scan.samples[0], &mut white);
+        whitening.mixing.apply(&scan.samples[0], &mut white);
         for row in 0..6 {
             for column in 0..6 {
                 let (a, b) = (&white[row * 4000..][..4000], &white[column * 4000..][..4000]);
@@ -188,7 +175,7 @@ mod tests {
         let scan = noisy(2, 400, 0.0);
         let unknown = plan(&scan, &triage(&scan, &mut log).unwrap(), &mut log).unwrap().unwrap();
         // sqrt(2 * 20 / 5) against 1.
-        assert!((slow.matrix[0] / unknown.matrix[0] - 8f32.sqrt()).norm() < 1e-4);
+        assert!((slow.mixing.value(0, 0) / unknown.mixing.value(0, 0) - 8f32.sqrt()).norm() < 1e-4);
     }
 
     #[test]

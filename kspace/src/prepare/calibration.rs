@@ -1,0 +1,273 @@
+//! Calibration lines that are not part of the image: of a separate scan, of a small block of a 3-D scan, or of frames that
+//! were acquired in turns.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::sort::{Key, Line};
+use super::triage::Triage;
+use super::volume::{Axes, block};
+use super::{Group, Log};
+use crate::{Error, Result};
+
+/// Fields of view closer than this are the same.
+const SAME_FIELD_OF_VIEW: f64 = 0.01;
+
+/// Where the calibration lines of a group come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Readouts like those of the image.
+    Image,
+    /// Readouts of the separate scan.
+    Reference,
+}
+
+/// Calibration lines of one group, rows counting from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Apart {
+    pub(super) origin: Origin,
+    pub(super) lines: Vec<Line>,
+}
+
+impl Apart {
+    /// Whether the lines are of a separate scan.
+    pub(super) fn is_separate(&self) -> bool {
+        self.origin == Origin::Reference
+    }
+
+    fn rows(&self) -> usize {
+        self.lines.iter().map(|line| line.row + 1).max().unwrap_or(0)
+    }
+
+    /// The `count` rows in the middle.
+    fn middle(mut self, count: usize) -> Self {
+        let first = (self.rows() - count.min(self.rows())) / 2;
+        self.lines.retain(|line| (first..first + count).contains(&line.row));
+        self.lines.iter_mut().for_each(|line| line.row -= first);
+        self
+    }
+}
+
+/// Gives every group calibration lines of its own where some group has too few within its image; the number of lines, or
+/// `None` where all have enough.
+///
+/// # Errors
+/// [`Error::Unsupported`] when an accelerated group has no calibration lines at all while others have separate ones.
+pub(super) fn assign(
+    groups: &mut [Group],
+    mut reference: BTreeMap<Key, Vec<Line>>,
+    axes: &Axes,
+    triage: &Triage<'_>,
+    log: &mut Log,
+) -> Result<Option<usize>> {
+    let accelerated = |group: &Group| group.sampling.acceleration > 1;
+    if !groups.iter().any(accelerated) {
+        groups.iter_mut().for_each(|group| group.calibration = None);
+        return Ok(None);
+    }
+    if !reference.is_empty() && !same_spacing(triage, axes) {
+        log.warn("the separate calibration scan covers another field of view than the image and is left out");
+        reference.clear();
+    }
+    let frames = frames(groups);
+    let mut used = [0usize; 2];
+    for group in groups.iter_mut() {
+        let embedded = group.sampling.acs_lines;
+        let separate = matching(&reference, &group.key).map(|lines| {
+            let mut lines: Vec<Line> = lines.iter().map(|line| axes.turn(*line)).collect();
+            centre_partitions(&mut lines, axes.partitions);
+            Apart { origin: Origin::Reference, lines: block(&lines) }
+        });
+        let frames = frames.get(&frame(&group.key)).map(|lines| Apart { origin: Origin::Image, lines: lines.clone() });
+        let best = [separate, group.calibration.take(), frames].into_iter().flatten().max_by_key(Apart::rows);
+        group.calibration = best.filter(|apart| accelerated(group) && apart.rows() > embedded);
+        if let Some(apart) = &group.calibration {
+            used[usize::from(apart.origin == Origin::Reference)] += 1;
+        }
+    }
+    if used == [0, 0] {
+        if !reference.is_empty() {
+            log.warn("calibration lines of a separate scan are left out: the image has as many of its own");
+        }
+        return Ok(None);
+    }
+    let lines = complete(groups)?;
+    log.step(
+        "separate_calibration",
+        [("lines", json!(lines)), ("of_the_image", json!(used[0])), ("of_a_separate_scan", json!(used[1]))],
+    );
+    Ok(Some(lines))
+}
+
+/// Brings the calibration lines of all groups to one number, taking those within the image where there are no others.
+fn complete(groups: &mut [Group]) -> Result<usize> {
+    for group in groups.iter_mut().filter(|group| group.calibration.is_none()) {
+        let sampling = group.sampling;
+        let range = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+        let lines: Vec<Line> = group.lines.iter().filter(|line| range.contains(&line.row)).copied().collect();
+        group.calibration = Some(Apart { origin: Origin::Image, lines: block(&lines) });
+    }
+    let rows = |group: &Group| group.calibration.as_ref().map_or(0, Apart::rows);
+    let lines = groups.iter().map(rows).min().unwrap_or(0);
+    if lines == 0 {
+        return Err(Error::unsupported(
+            "a scan of which some slices have calibration lines and others have none",
+            "acquire calibration lines for every slice",
+        ));
+    }
+    for group in groups {
+        group.calibration = group.calibration.take().map(|apart| apart.middle(lines));
+    }
+    Ok(lines)
+}
+
+/// Whether separate calibration lines are as far apart in k-space as those of the image.
+fn same_spacing(triage: &Triage<'_>, axes: &Axes) -> bool {
+    let axis = axes.row_axis();
+    let [image, reference] =
+        [triage.encoding, triage.reference_encoding].map(|encoding| encoding.encoded.field_of_view_mm[axis]);
+    let ratio = reference / image;
+    // Where the header says nothing, nothing speaks against it.
+    !ratio.is_finite() || ratio <= 0.0 || (ratio - 1.0).abs() < SAME_FIELD_OF_VIEW
+}
+
+/// The separate lines of a group: of its own counters, else of its slice and contrast, else of its slice, since calibration is
+/// often acquired once for all repetitions.
+fn matching<'a>(reference: &'a BTreeMap<Key, Vec<Line>>, key: &Key) -> Option<&'a Vec<Line>> {
+    let alike: [fn(&Key, &Key) -> bool; 3] =
+        [|a, b| a == b, |a, b| (a.slice, a.contrast) == (b.slice, b.contrast), |a, b| a.slice == b.slice];
+    alike.iter().find_map(|alike| reference.iter().find(|(other, _)| alike(other, key)).map(|(_, lines)| lines))
+}
+
+/// Moves partitions to the middle of the axis; where they lie only turns the phase of all coils alike.
+fn centre_partitions(lines: &mut Vec<Line>, partitions: usize) {
+    let most = lines.iter().map(|line| line.partition + 1).max().unwrap_or(0);
+    let (cut, shift) = (most.saturating_sub(partitions) / 2, partitions.saturating_sub(most) / 2);
+    lines.retain(|line| (cut..cut + partitions).contains(&line.partition));
+    lines.iter_mut().for_each(|line| line.partition = line.partition - cut + shift);
+}
+
+/// What frames of one image share.
+type Still = (u16, u16, u16);
+
+const fn frame(key: &Key) -> Still {
+    (key.slice, key.contrast, key.set)
+}
+
+/// Blocks of rows that frames give together which were acquired in turns, each on a grid with another offset (TGRAPPA, Breuer et
+/// al., MRM 53:981, 2005): their mean calibrates.
+fn frames(groups: &[Group]) -> BTreeMap<Still, Vec<Line>> {
+    let mut together = BTreeMap::<Still, Vec<&Group>>::new();
+    for group in groups {
+        together.entry(frame(&group.key)).or_default().push(group);
+    }
+    let in_turns = |groups: &Vec<&Group>| {
+        groups.iter().any(|group| group.sampling.offset != groups[0].sampling.offset)
+            && groups.iter().all(|group| group.sampling.acceleration > 1)
+    };
+    let merged = |groups: Vec<&Group>| {
+        let lines: Vec<Line> = groups.iter().flat_map(|group| &group.lines).copied().collect();
+        block(&lines)
+    };
+    together.into_iter().filter(|(_, groups)| in_turns(groups)).map(|(key, groups)| (key, merged(groups))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::ReadoutHead;
+    use crate::prepare::sampling;
+    use crate::prepare::testing::Scan;
+    use crate::prepare::triage::triage;
+
+    const ROWS: usize = 32;
+
+    fn axes() -> Axes {
+        Axes { rows: ROWS, partitions: 1, kept: 0..1, exchanged: false }
+    }
+
+    fn line(readout: usize, row: usize) -> Line {
+        Line { readout, row, partition: 0, calibrates: false }
+    }
+
+    fn group(slice: u16, repetition: u16, acquired: impl Fn(usize) -> bool) -> Group {
+        let mask: Vec<bool> = (0..ROWS).map(acquired).collect();
+        let rows = (0..ROWS).filter(|row| mask[*row]);
+        Group {
+            key: Key { slice, contrast: 0, phase: 0, repetition, set: 0 },
+            head: ReadoutHead::default(),
+            lines: rows.map(|row| line(100 * usize::from(repetition) + row, row)).collect(),
+            calibration: None,
+            sampling: sampling::find(&mask, None).unwrap(),
+        }
+    }
+
+    fn run(groups: &mut [Group], reference: &[(u16, usize)]) -> (Result<Option<usize>>, Log) {
+        let scan = Scan::new(1, 8, ROWS as u16);
+        let mut log = Log::default();
+        let triage = triage(&scan, &mut log).unwrap();
+        let of = |(slice, rows): &(u16, usize)| {
+            let key = Key { slice: *slice, contrast: 0, phase: 0, repetition: 0, set: 0 };
+            (key, (0..*rows).map(|row| line(1000 + row, row)).collect())
+        };
+        let found = assign(groups, reference.iter().map(of).collect(), &axes(), &triage, &mut log);
+        (found, log)
+    }
+
+    #[test]
+    fn separate_lines_calibrate_every_repetition_of_their_slice() {
+        let mut groups =
+            [group(0, 0, |row| row % 3 == 0), group(0, 1, |row| row % 3 == 0), group(1, 0, |row| row % 3 == 0)];
+        let (found, log) = run(&mut groups, &[(0, 12), (1, 9)]);
+        assert_eq!(found.unwrap(), Some(9));
+        for group in &groups {
+            let apart = group.calibration.as_ref().unwrap();
+            assert_eq!((apart.origin, apart.rows(), apart.lines.len()), (Origin::Reference, 9, 9));
+        }
+        // The middle nine of twelve.
+        assert_eq!(groups[0].calibration.as_ref().unwrap().lines[0].readout, 1001);
+        assert_eq!(log.steps.last().unwrap().parameters["of_a_separate_scan"], 3);
+    }
+
+    #[test]
+    fn lines_of_the_image_are_preferred_where_they_are_as_many() {
+        let embedded = |row: usize| row.is_multiple_of(3) || (10..22).contains(&row);
+        let mut groups = [group(0, 0, embedded)];
+        let (found, log) = run(&mut groups, &[(0, 12)]);
+        assert_eq!((found.unwrap(), groups[0].calibration.is_none()), (None, true));
+        assert!(log.warnings.iter().any(|warning| warning.contains("left out")));
+
+        // A slice that the separate scan lacks gives its own.
+        let mut groups = [group(0, 0, |row| row % 3 == 0), group(1, 0, embedded)];
+        assert_eq!(run(&mut groups, &[(0, 16)]).0.unwrap(), Some(13));
+        assert_eq!(groups[1].calibration.as_ref().unwrap().origin, Origin::Image);
+        let mut groups = [group(0, 0, |row| row % 3 == 0), group(1, 0, |row| row % 3 == 0)];
+        assert!(run(&mut groups, &[(0, 16)]).0.is_err());
+    }
+
+    #[test]
+    fn frames_on_shifted_grids_calibrate_each_other() {
+        let mut groups = [group(0, 0, |row| row % 2 == 0), group(0, 1, |row| row % 2 == 1)];
+        assert_eq!(run(&mut groups, &[]).0.unwrap(), Some(ROWS));
+        let apart = groups[0].calibration.as_ref().unwrap();
+        assert_eq!((apart.origin, apart.lines.len()), (Origin::Image, ROWS));
+        assert_eq!(apart.lines[3].readout, 103);
+        let mut still = [group(0, 0, |row| row % 2 == 0), group(0, 1, |row| row % 2 == 0)];
+        assert_eq!(run(&mut still, &[]).0.unwrap(), None);
+    }
+
+    #[test]
+    fn partitions_of_a_smaller_scan_move_to_the_middle() {
+        let at = |partition| Line { partition, ..line(0, 0) };
+        let mut lines = vec![at(0), at(1), at(3)];
+        centre_partitions(&mut lines, 10);
+        assert_eq!(lines.iter().map(|line| line.partition).collect::<Vec<_>>(), [3, 4, 6]);
+        centre_partitions(&mut lines, 3);
+        assert_eq!(
+            lines.iter().map(|line| line.partition).collect::<Vec<_>>(),
+            [1, 2],
+            "more than fit lose their ends"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! A look at the calibration lines of some slices, before anything is written: what coil compression, normalisation and the estimate
+//! of the signal to noise ratio are read from.
+
+use ndarray::{Array2, Array3, ArrayView3};
+use rayon::prelude::*;
+
+use super::calibration::{Apart, Origin};
+use super::mixing::Mixing;
+use super::sort::Line;
+use super::stream::{Source, plane};
+use super::{Group, Plan};
+use crate::numerics::combine::rss;
+use crate::numerics::fft::ifft2c;
+use crate::numerics::window;
+use crate::{Complex32, Result};
+
+/// Slices that are looked at.
+const GROUPS: usize = 8;
+/// Lines of a slice that are looked at.
+const ROWS: usize = 32;
+/// Part of the brightest pixel above which a pixel shows the object and not the air.
+const OBJECT: f32 = 0.2;
+
+/// Calibration samples of one slice.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Probe {
+    /// `[coil, row, kx]`.
+    pub(super) samples: Vec<Complex32>,
+    pub(super) rows: usize,
+    pub(super) points: usize,
+}
+
+impl Probe {
+    /// Combines the coils.
+    pub(super) fn mix(&mut self, mixing: &Mixing) {
+        let mut mixed = vec![Complex32::default(); mixing.channels() * self.rows * self.points];
+        mixing.apply(&self.samples, &mut mixed);
+        self.samples = mixed;
+    }
+}
+
+/// Signal and noise of a scan.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Mean of the object in a fully sampled image, root sum of squares over the coils, over the standard deviation of
+    /// the noise of one coil, of its real part.
+    pub snr: f64,
+    /// Whether a noise scan gave the noise; if not, the calibration lines did.
+    pub measured: bool,
+}
+
+/// Calibration lines of some slices: the middle partition of a 3-D scan.
+pub(super) fn look(plan: &Plan, source: Source<'_>) -> Result<Vec<Probe>> {
+    let step = plan.groups.len().div_ceil(GROUPS).max(1);
+    let groups: Vec<&Group> = plan.groups.iter().step_by(step).collect();
+    groups.into_par_iter().map(|group| of(plan, source, group)).collect()
+}
+
+fn of(plan: &Plan, source: Source<'_>, group: &Group) -> Result<Probe> {
+    let (origin, lines) = match &group.calibration {
+        Some(Apart { origin, lines }) => (*origin, lines.clone()),
+        None => (Origin::Image, embedded(group)),
+    };
+    let middle = plan.axes.partitions / 2;
+    let nearest = lines.iter().map(|line| line.partition).min_by_key(|at| at.abs_diff(middle)).unwrap_or(0);
+    let mut lines: Vec<Line> = lines.into_iter().filter(|line| line.partition == nearest).collect();
+    let mut rows: Vec<usize> = lines.iter().map(|line| line.row).collect();
+    rows.dedup();
+    let skip = rows.len().saturating_sub(ROWS) / 2;
+    let rows: Vec<usize> = rows.into_iter().skip(skip).take(ROWS).collect();
+    lines.retain(|line| rows.binary_search(&line.row).is_ok());
+    let readout = plan.readout_of(origin);
+    let samples = plane(plan, source, readout, &lines, &rows)?;
+    Ok(Probe { samples, rows: rows.len(), points: readout.kept() })
+}
+
+/// The calibration block within an image, or the lines around the centre of one without a block.
+fn embedded(group: &Group) -> Vec<Line> {
+    let sampling = group.sampling;
+    let range = match sampling.acs_lines {
+        0 => sampling.first..sampling.last + 1,
+        lines => sampling.acs_first..sampling.acs_first + lines,
+    };
+    group.lines.iter().filter(|line| range.contains(&line.row)).copied().collect()
+}
+
+/// The signal to noise ratio of a fully sampled image of `lines` lines; `None` where the noise cannot be told. `variance`
+/// is the complex noise variance of a sample where it is known.
+pub(super) fn estimate(probes: &[Probe], coils: usize, lines: usize, variance: Option<f64>) -> Option<Estimate> {
+    let mut ratios = Vec::new();
+    for probe in probes {
+        let samples = ArrayView3::from_shape((coils, probe.rows, probe.points), &probe.samples).ok()?.to_owned();
+        let noise = variance.or_else(|| window::noise_variance(&samples).ok()).filter(|noise| *noise > 0.0)?;
+        let signal = object_mean(&samples) * (probe.rows as f64 / lines as f64).sqrt();
+        ratios.push(signal / (noise / 2.0).sqrt());
+    }
+    let strongest = ratios.into_iter().fold(0.0, f64::max);
+    (strongest > 0.0).then_some(Estimate { snr: strongest, measured: variance.is_some() })
+}
+
+/// Mean of the pixels of the object in the image of the calibration lines, made with a unitary transform.
+fn object_mean(samples: &Array3<Complex32>) -> f64 {
+    let image: Array2<f32> = rss(&ifft2c(samples));
+    let brightest = image.fold(0.0f32, |most, value| most.max(*value));
+    let object: Vec<f64> =
+        image.iter().filter(|value| **value > OBJECT * brightest).map(|value| f64::from(*value)).collect();
+    object.iter().sum::<f64>() / object.len().max(1) as f64
+}
