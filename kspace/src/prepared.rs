@@ -36,8 +36,6 @@ pub struct Shape {
     pub ky: usize,
     /// Points of a readout.
     pub kx: usize,
-    /// acs
-    pub acs: Option<(usize, usize)>,
 }
 
 impl Shape {
@@ -191,7 +189,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(entries in 1usize..4, coils in 1usize..4, ky in 3usize..9, kx in 1usize..6, noise: bool) {
-            let shape = Shape { entries, coils, ky, kx, acs: None };
+            let shape = Shape { entries, coils, ky, kx };
             let bytes = write(shape, noise);
             prop_assert_eq!(Layout::new(&meta(&shape), &shape, noise).unwrap().byte_len(), bytes.len() as u64);
             let header = u64::from_le_bytes(*bytes.first_chunk().unwrap());
@@ -217,7 +215,7 @@ mod tests {
 
         #[test]
         fn damaged_files_give_errors_and_never_panics(at in any::<prop::sample::Index>(), value: u8, cut in any::<prop::sample::Index>()) {
-            let bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3, acs: None }, true);
+            let bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3 }, true);
             let mut changed = bytes.clone();
             let at = at.index(changed.len());
             changed[at] = value;
@@ -243,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_cut_file_may_still_be_arriving_and_a_long_one_is_corrupt() {
-        let mut bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3, acs: None }, false);
+        let mut bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3 }, false);
         let whole = bytes.clone();
         bytes.pop();
         assert!(matches!(Reader::open(bytes), Err(Error::Truncated { .. })));
@@ -254,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_writer_refuses_what_the_reader_would() {
-        let shape = Shape { entries: 1, coils: 1, ky: 4, kx: 2, acs: None };
+        let shape = Shape { entries: 1, coils: 1, ky: 4, kx: 2 };
         let small =
             SmallArrays { mask: Array2::ones((1, 4)), geometry: Array2::zeros((1, GEOMETRY_LENGTH)), noise_cov: None };
         let writer = || Writer::new(Vec::new(), &meta(&shape), shape, small.clone()).unwrap();

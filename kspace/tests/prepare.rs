@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use contract::PreparedMeta;
 use kspace::Complex32;
 use kspace::numerics::combine::rss;
 use kspace::numerics::fft::ifft2c;
@@ -46,7 +47,7 @@ fn a_phantom_becomes_entries_in_the_order_of_its_slices() {
     let shape = reader.shape;
     assert_eq!((shape.entries, shape.coils, shape.ky, shape.kx), (3, 8, 96, 96));
     let names: Vec<&str> = reader.meta.steps.iter().map(|step| step.name.as_str()).collect();
-    assert_eq!(names, ["triage", "prewhiten", "remove_oversampling", "sort", "detect_sampling"]);
+    assert_eq!(names, ["triage", "prewhiten", "remove_oversampling", "sort", "detect_sampling", "normalise"]);
     assert!(reader.meta.warnings.is_empty(), "{:?}", reader.meta.warnings);
     assert!(reader.noise_cov.is_some() && reader.meta.header.geometry_known);
     let places: Vec<f32> = (0..3).map(|entry| reader.geometry[[entry, 2]]).collect();
@@ -74,6 +75,12 @@ fn the_same_file_gives_the_same_bytes() {
     assert!(std::fs::read(a).unwrap() == std::fs::read(b).unwrap());
 }
 
+/// What the samples were divided by.
+fn factor(meta: &PreparedMeta) -> Complex32 {
+    let step = meta.steps.iter().find(|step| step.name == "normalise").unwrap();
+    Complex32::new(step.parameters["factor"].as_f64().unwrap() as f32, 0.0)
+}
+
 /// Mean over the air around the head of `a conj(b)`, for every pair of coils.
 fn noise_covariance(images: &Array3<Complex32>, rim: usize) -> Array2<Complex32> {
     let (coils, rows, columns) = images.dim();
@@ -95,7 +102,8 @@ fn noise_of_a_prepared_scan_is_white_and_of_unit_size() {
     // So noisy that nothing else is left in the corners.
     Phantom { slices: 4, coils: 4, matrix: 192, acceleration: 1, snr: 3.0, ..phantom() }.write_ismrmrd(&raw).unwrap();
     let (_, reader) = prepare(&raw, &folder.path().join("a.safetensors"));
-    let slices = (0..4).map(|entry| noise_covariance(&ifft2c(&reader.entry(entry).unwrap()), 24));
+    let factor = factor(&reader.meta);
+    let slices = (0..4).map(|entry| noise_covariance(&ifft2c(&(reader.entry(entry).unwrap() * factor)), 24));
     // Real and imaginary part have variance 1 each.
     let covariance = slices.reduce(|sum, slice| sum + slice).unwrap() / Complex32::new(4.0 * 2.0, 0.0);
     let size = covariance.diag().mean().unwrap().re;
@@ -129,7 +137,8 @@ fn grappa_unfolds_the_phantom() {
         let kspace = reader.entry(index).unwrap();
         let mask: Vec<bool> = reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect();
         let filled = grappa::fill(&kspace, &mask, &entry.sampling, &grappa::Options::default()).unwrap();
-        let truth = rss(&ifft2c(&reference.entry(index).unwrap()));
+        let scale = factor(&reference.meta) / factor(&reader.meta);
+        let truth = rss(&ifft2c(&(reference.entry(index).unwrap() * scale)));
         let (found, folded) = (psnr(&rss(&ifft2c(&filled)), &truth), psnr(&rss(&ifft2c(&kspace)), &truth));
         assert!(found > folded + 6.0, "slice {index}: GRAPPA {found} dB, zero-filled {folded} dB");
     }

@@ -127,7 +127,7 @@ impl<R: ReadAt> Reader<R> {
         let &[entries, coils, ky, kx] = kspace.shape.as_slice() else {
             return Err(Error::corrupt("k-space of a prepared file", format!("{:?}", kspace.shape), "four axes"));
         };
-        let shape = Shape { entries, coils, ky, kx, acs: None };
+        let shape = Shape { entries, coils, ky, kx };
         if [entries, coils, ky, kx].contains(&0) {
             return Err(Error::corrupt("k-space of a prepared file", format!("{shape:?}"), "no empty axis"));
         }
@@ -182,7 +182,7 @@ impl<R: ReadAt> Reader<R> {
     /// # Errors
     /// [`Error::Corrupt`] for an index out of range or samples that are not numbers, [`Error::Io`] when reading fails.
     pub fn entry(&self, index: usize) -> Result<Array3<Complex32>> {
-        let Shape { entries, coils, ky, kx, .. } = self.shape;
+        let Shape { entries, coils, ky, kx } = self.shape;
         if index >= entries {
             return Err(Error::corrupt("entry of a prepared file", index, format!("below {entries}")));
         }

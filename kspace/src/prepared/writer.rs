@@ -21,7 +21,7 @@ struct Tensor {
 }
 
 /// The bytes in front of the arrays and the length of the whole file, known before any sample is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     header: Vec<u8>,
     byte_len: u64,
@@ -45,7 +45,7 @@ impl Layout {
         let product = |values: &[usize]| {
             values.iter().try_fold(1u64, |product, value| product.checked_mul(u64::try_from(*value).ok()?))
         };
-        let Shape { entries, coils, ky, kx, .. } = *shape;
+        let Shape { entries, coils, ky, kx } = *shape;
         let bytes = product(&[entries, coils, ky, kx]).and_then(|count| count.checked_mul(SAMPLE_BYTES));
         place(KSPACE, "C64", vec![entries, coils, ky, kx], bytes)?;
         if with_noise {
@@ -122,11 +122,6 @@ impl<W: Write> Writer<W> {
         }
         self.written += 1;
         self.write(bytemuck::cast_slice(samples))
-    }
-
-    /// acs
-    pub fn calibration(&mut self, _: &[Complex32]) -> Result<()> {
-        Ok(())
     }
 
     /// Writes the small arrays and hands the output back, not flushed.
