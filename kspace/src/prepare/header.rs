@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::format::header::Space;
 
-    const SHAPE: Shape = Shape { entries: 1, coils: 2, ky: 100, kx: 128 };
+    const SHAPE: Shape = Shape { entries: 1, coils: 2, ky: 100, kx: 128, acs: None };
 
     fn straight() -> Array2<f32> {
         Array2::from_shape_vec((1, 12), vec![0., 0., 0., 1., 0., 0., 0., 1., 0., 0., 0., 1.]).unwrap()

@@ -92,8 +92,13 @@ pub fn plan(raw: &dyn RawScan, options: &Options) -> Result<Plan> {
     let readout = oversampling::Readout::new(raw, &triage, &mut log)?;
     let sorted = sort::sort(raw, &triage, &mut log)?;
 
-    let shape =
-        Shape { entries: sorted.len(), coils: triage.coils, ky: encoding.encoded.matrix[1], kx: readout.kept() };
+    let shape = Shape {
+        entries: sorted.len(),
+        coils: triage.coils,
+        ky: encoding.encoded.matrix[1],
+        kx: readout.kept(),
+        acs: None,
+    };
     let entry_bytes = shape.entry_bytes()?;
     if entry_bytes > MAX_ENTRY_BYTES {
         return Err(Error::Limit { what: "size of one slice in bytes", found: entry_bytes, limit: MAX_ENTRY_BYTES });
