@@ -6,9 +6,13 @@
 //! | tensor | type | shape | content |
 //! |---|---|---|---|
 //! | `kspace` | C64 | entry, coil, ky, kx | sorted, prewhitened, oversampling removed; zero where nothing was acquired |
+//! | `acs` | C64 | entry, coil, line, point | calibration lines of their own, prepared like `kspace`; absent where they are part of it |
 //! | `mask` | U8 | entry, ky | 1 where a line of `kspace` was acquired |
 //! | `noise_cov` | C64 | coil, coil | noise covariance before prewhitening; absent without a noise scan |
 //! | `geometry` | F32 | entry, 12 | position, read, phase and slice direction; LPS, mm |
+//!
+//! The lines of `acs` are neighbours and show the field of view of the image. The centre of k-space is at point `points / 2`
+//! of a line; where there are enough lines for it, at line `lines / 2`.
 //!
 //! An entry is one combination of slice, contrast, phase, repetition and set: [`Entry`] lists them. The string map
 //! `__metadata__` holds [`PreparedMeta`], one JSON value per field.
@@ -21,6 +25,8 @@ use crate::{ContractError, ScanId, check_schema};
 
 /// Tensor of sorted k-space.
 pub const KSPACE: &str = "kspace";
+/// Tensor of calibration lines that are not all part of k-space.
+pub const ACS: &str = "acs";
 /// Tensor of acquired lines.
 pub const MASK: &str = "mask";
 /// Tensor of the noise covariance.
@@ -114,7 +120,7 @@ pub struct Sampling {
     pub offset: usize,
     /// First line of the fully sampled calibration block.
     pub acs_first: usize,
-    /// Lines of the calibration block; 0 when there is none.
+    /// Lines of the calibration block within k-space; 0 when there is none, and `acs_first` is the centre line then.
     pub acs_lines: usize,
     /// First acquired line.
     pub first: usize,
@@ -131,7 +137,29 @@ pub struct Step {
     pub parameters: BTreeMap<String, serde_json::Value>,
 }
 
+impl Step {
+    /// The step that makes the noise of the coils independent. With both dwell times, `dwell_us` and `dwell_noise_us`, known, the real
+    /// and the imaginary part of noise have a variance of 1 each after it.
+    pub const PREWHITEN: &str = "prewhiten";
+    /// The step that averages repeated lines; `copies` is there where every line has as many.
+    pub const AVERAGE: &str = "average";
+    /// The step that divides every sample by `factor`.
+    pub const NORMALISE: &str = "normalise";
+
+    /// A parameter that is a number.
+    #[must_use]
+    pub fn number(&self, parameter: &str) -> Option<f64> {
+        self.parameters.get(parameter)?.as_f64()
+    }
+}
+
 impl PreparedMeta {
+    /// The step of this name, where it was done.
+    #[must_use]
+    pub fn step(&self, name: &str) -> Option<&Step> {
+        self.steps.iter().find(|step| step.name == name)
+    }
+
     /// The schema number this build reads and writes.
     pub const SCHEMA: u32 = 1;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use contract::prepared::PreparedMeta;
+use contract::prepared::{PreparedMeta, Step};
 use contract::{ContractError, JobSpec, Manifest, Quarantine, Record, Status};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -46,6 +46,11 @@ fn prepared_metadata() -> Result<(), Box<dyn std::error::Error>> {
     let bytes = golden("prepared-metadata.json");
     let meta: PreparedMeta = serde_json::from_slice(&bytes)?;
     assert_eq!(format!("{}\n", serde_json::to_string_pretty(&meta)?), String::from_utf8_lossy(&bytes));
+
+    assert_eq!(meta.step(Step::NORMALISE).and_then(|step| step.number("factor")), Some(2.5e-4));
+    assert_eq!(meta.step(Step::AVERAGE).and_then(|step| step.number("copies")), Some(2.0));
+    assert_eq!(meta.step(Step::PREWHITEN).and_then(|step| step.number("copies")), None);
+    assert_eq!(meta.step("compress_coils"), None);
 
     let mut map = meta.to_metadata()?;
     assert_eq!(PreparedMeta::from_metadata(&map)?, meta);

@@ -1,13 +1,13 @@
 //! The prepared file of [`contract::prepared`]: written as a stream, read slice by slice.
 //!
 //! A safetensors file: 8 bytes of length, a JSON header padded with spaces so that the arrays begin at a multiple of
-//! 8 bytes, then `kspace`, `noise_cov`, `geometry` and `mask` in this order. k-space comes first, so that entry `i` lies at a
-//! known place and every complex array is aligned. Python's `safetensors` reads the file from release 0.7 on.
+//! 8 bytes, then `kspace`, `acs`, `noise_cov`, `geometry` and `mask` in this order. k-space comes first, so that entry `i` lies
+//! at a known place and every complex array is aligned. `acs` and `noise_cov` are optional. Python's `safetensors` reads the file from release 0.7 on.
 //!
 //! | part | what it does |
 //! |---|---|
-//! | [`Writer`] | header, then one entry after the other, then the small arrays |
-//! | [`Reader`] | checks everything a hostile file can claim, then reads one entry a request |
+//! | [`Writer`] | header, then one entry after the other, calibration lines likewise, then the small arrays |
+//! | [`Reader`] | checks everything a hostile file can claim, then reads one entry or its calibration lines a request |
 
 mod reader;
 mod writer;
@@ -25,7 +25,7 @@ compile_error!("samples are read in place and are little-endian in every format"
 /// Bytes of a complex sample.
 pub(crate) const SAMPLE_BYTES: u64 = size_of::<Complex32>() as u64;
 
-/// Shape of the k-space array, outermost axis first.
+/// Shape of the k-space array, outermost axis first, and of the calibration lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     /// 2-D k-spaces in the file.
@@ -36,6 +36,8 @@ pub struct Shape {
     pub ky: usize,
     /// Points of a readout.
     pub kx: usize,
+    /// Calibration lines of an entry besides those in k-space, and points of one of them; `None` where there are none.
+    pub acs: Option<(usize, usize)>,
 }
 
 impl Shape {
@@ -45,14 +47,34 @@ impl Shape {
         self.coils.checked_mul(self.ky)?.checked_mul(self.kx)
     }
 
+    /// Complex samples of the calibration lines of one entry, 0 where it has none; `None` when the number does not fit.
+    #[must_use]
+    pub fn calibration_samples(&self) -> Option<usize> {
+        let (lines, points) = self.acs.unwrap_or((0, 0));
+        self.coils.checked_mul(lines)?.checked_mul(points)
+    }
+
     /// Bytes of one entry.
     ///
     /// # Errors
     /// [`Error::Limit`] when the number does not fit.
     pub fn entry_bytes(&self) -> Result<u64> {
-        let samples = self.entry_samples().and_then(|samples| u64::try_from(samples).ok());
-        samples.and_then(|samples| samples.checked_mul(SAMPLE_BYTES)).ok_or_else(too_large)
+        bytes(self.entry_samples())
     }
+
+    /// Bytes of the calibration lines of one entry.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when the number does not fit.
+    pub fn calibration_bytes(&self) -> Result<u64> {
+        bytes(self.calibration_samples())
+    }
+}
+
+/// Bytes of complex samples.
+fn bytes(samples: Option<usize>) -> Result<u64> {
+    let samples = samples.and_then(|samples| u64::try_from(samples).ok());
+    samples.and_then(|samples| samples.checked_mul(SAMPLE_BYTES)).ok_or_else(too_large)
 }
 
 fn too_large() -> Error {
@@ -107,6 +129,16 @@ pub(crate) fn all_finite(samples: &[Complex32]) -> bool {
     !samples.iter().fold(false, |bad, value| {
         bad | (value.re.to_bits() & EXPONENT == EXPONENT) | (value.im.to_bits() & EXPONENT == EXPONENT)
     })
+}
+
+/// Refuses an array of calibration lines that holds none.
+fn check_calibration(shape: &Shape) -> Result<()> {
+    match shape.acs {
+        Some((0, _) | (_, 0)) => {
+            Err(Error::corrupt("calibration lines of a prepared file", format!("{shape:?}"), "no empty axis"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks what [`contract::PreparedMeta`] says of each entry against the arrays.
@@ -178,18 +210,30 @@ mod tests {
         for entry in 0..shape.entries {
             writer.entry(&(0..count).map(|at| sample(entry * count + at)).collect::<Vec<_>>()).unwrap();
         }
+        if shape.acs.is_some() {
+            let count = shape.calibration_samples().unwrap();
+            for entry in 0..shape.entries {
+                writer.calibration(&(0..count).map(|at| -sample(entry * count + at)).collect::<Vec<_>>()).unwrap();
+            }
+        }
         writer.finish().unwrap()
     }
 
     fn read_all(bytes: Vec<u8>) -> Result<()> {
         let reader = Reader::open(bytes)?;
-        (0..reader.shape.entries).try_for_each(|entry| reader.entry(entry).map(drop))
+        (0..reader.shape.entries).try_for_each(|entry| {
+            reader.entry(entry)?;
+            reader.calibration(entry).map(drop)
+        })
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(entries in 1usize..4, coils in 1usize..4, ky in 3usize..9, kx in 1usize..6, noise: bool) {
-            let shape = Shape { entries, coils, ky, kx };
+        fn what_is_written_is_read(
+            entries in 1usize..4, coils in 1usize..4, ky in 3usize..9, kx in 1usize..6, noise: bool,
+            acs in prop::option::of((1usize..5, 1usize..7)),
+        ) {
+            let shape = Shape { entries, coils, ky, kx, acs };
             let bytes = write(shape, noise);
             prop_assert_eq!(Layout::new(&meta(&shape), &shape, noise).unwrap().byte_len(), bytes.len() as u64);
             let header = u64::from_le_bytes(*bytes.first_chunk().unwrap());
@@ -205,17 +249,25 @@ mod tests {
             let count = shape.entry_samples().unwrap();
             prop_assert!(last.iter().enumerate().all(|(at, value)| *value == sample((entries - 1) * count + at)));
             prop_assert!(reader.entry(entries).is_err());
+            let last = reader.calibration(entries - 1).unwrap();
+            prop_assert_eq!(last.as_ref().map(|last| last.dim()), acs.map(|(lines, points)| (coils, lines, points)));
+            let count = shape.calibration_samples().unwrap();
+            let mut samples = last.iter().flatten().enumerate();
+            prop_assert!(samples.all(|(at, value)| *value == -sample((entries - 1) * count + at)));
+            prop_assert_eq!(reader.calibration(entries).is_err(), acs.is_some());
 
             // The reference reader of the format agrees.
             let peer = safetensors::SafeTensors::deserialize(&bytes).unwrap();
             let kspace = peer.tensor(contract::prepared::KSPACE).unwrap();
             prop_assert_eq!(kspace.shape(), [entries, coils, ky, kx]);
             prop_assert_eq!(kspace.dtype(), safetensors::Dtype::C64);
+            let lines = peer.tensor(contract::prepared::ACS).ok().map(|tensor| tensor.shape().to_vec());
+            prop_assert_eq!(lines, acs.map(|(lines, points)| vec![entries, coils, lines, points]));
         }
 
         #[test]
         fn damaged_files_give_errors_and_never_panics(at in any::<prop::sample::Index>(), value: u8, cut in any::<prop::sample::Index>()) {
-            let bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3 }, true);
+            let bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3, acs: Some((2, 3)) }, true);
             let mut changed = bytes.clone();
             let at = at.index(changed.len());
             changed[at] = value;
@@ -230,18 +282,36 @@ mod tests {
             axes in prop::collection::vec(any::<u64>(), 4), ends in prop::collection::vec(any::<u64>(), 2), length: u64,
         ) {
             let tensor = format!(r#"{{"dtype":"C64","shape":{axes:?},"data_offsets":[0,{}]}}"#, ends[0]);
-            let json = format!(r#"{{"__metadata__":{{"schema":"1"}},"kspace":{tensor},"mask":{tensor}}}"#);
+            let json = format!(r#"{{"__metadata__":{{"schema":"1"}},"kspace":{tensor},"mask":{tensor},"acs":{tensor}}}"#);
             for length in [json.len() as u64, length] {
                 let mut bytes = length.to_le_bytes().to_vec();
                 bytes.extend(json.bytes());
                 prop_assert!(read_all(bytes).is_err());
             }
         }
+
+        #[test]
+        fn calibration_lines_that_do_not_fit_their_entries_are_refused(
+            axes in prop::sample::select(vec![
+                vec![2u64, 2, 6], vec![2, 2, 0, 6], vec![2, 2, 3, 1], vec![1, 2, 3, 2], vec![2, 1, 3, 2], vec![4, 1, 1, 3],
+                vec![u64::MAX, 2, 3, 2], vec![2, 2, u64::MAX, u64::MAX], vec![2, 2, 1 << 62, 2], vec![2, 2, 2, 3, 1],
+            ]),
+        ) {
+            let bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3, acs: Some((3, 2)) }, true);
+            let (header, arrays) = bytes[8..].split_at(u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize);
+            let header = std::str::from_utf8(header).unwrap();
+            let changed = header.replace("\"shape\":[2,2,3,2]", &format!("\"shape\":{axes:?}"));
+            prop_assert_ne!(header, &changed);
+            let mut file = (changed.len() as u64).to_le_bytes().to_vec();
+            file.extend(changed.bytes());
+            file.extend(arrays);
+            prop_assert!(Reader::open(file).is_err());
+        }
     }
 
     #[test]
     fn a_cut_file_may_still_be_arriving_and_a_long_one_is_corrupt() {
-        let mut bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3 }, false);
+        let mut bytes = write(Shape { entries: 2, coils: 2, ky: 4, kx: 3, acs: Some((1, 2)) }, false);
         let whole = bytes.clone();
         bytes.pop();
         assert!(matches!(Reader::open(bytes), Err(Error::Truncated { .. })));
@@ -252,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_writer_refuses_what_the_reader_would() {
-        let shape = Shape { entries: 1, coils: 1, ky: 4, kx: 2 };
+        let shape = Shape { entries: 1, coils: 1, ky: 4, kx: 2, acs: None };
         let small =
             SmallArrays { mask: Array2::ones((1, 4)), geometry: Array2::zeros((1, GEOMETRY_LENGTH)), noise_cov: None };
         let writer = || Writer::new(Vec::new(), &meta(&shape), shape, small.clone()).unwrap();
@@ -261,5 +331,21 @@ mod tests {
         assert!(writer().entry(&[Complex32::new(f32::NAN, 0.0); 8]).is_err());
         let wrong = SmallArrays { mask: Array2::zeros((1, 4)), ..small.clone() };
         assert!(Writer::new(Vec::new(), &meta(&shape), shape, wrong).is_err());
+
+        assert!(writer().calibration(&[]).is_err(), "none are announced");
+        let empty = Shape { acs: Some((0, 2)), ..shape };
+        assert!(Writer::new(Vec::new(), &meta(&shape), empty, small.clone()).is_err());
+        let with_lines = Shape { acs: Some((3, 1)), ..shape };
+        let mut writer = Writer::new(Vec::new(), &meta(&shape), with_lines, small.clone()).unwrap();
+        assert!(writer.calibration(&[sample(0); 3]).is_err(), "entries come first");
+        writer.entry(&[sample(0); 8]).unwrap();
+        assert!(writer.calibration(&[sample(0); 4]).is_err());
+        assert!(writer.calibration(&[Complex32::new(0.0, f32::INFINITY); 3]).is_err());
+        writer.calibration(&[sample(0); 3]).unwrap();
+        assert!(writer.calibration(&[sample(0); 3]).is_err(), "one too many");
+        writer.finish().unwrap();
+        let mut writer = Writer::new(Vec::new(), &meta(&shape), with_lines, small).unwrap();
+        writer.entry(&[sample(0); 8]).unwrap();
+        assert!(writer.finish().is_err(), "calibration lines are missing");
     }
 }

@@ -96,7 +96,7 @@ impl Recipe {
             source_sha256: "ab".repeat(32),
             tool_version: "0.0.0".to_owned(),
         };
-        let shape = Shape { entries: self.slices, coils: self.coils, ky: self.lines, kx: self.samples };
+        let shape = Shape { entries: self.slices, coils: self.coils, ky: self.lines, kx: self.samples, acs: None };
         let mask = self.mask();
         let small = SmallArrays {
             mask: Array2::from_shape_fn((self.slices, self.lines), |(_, ky)| u8::from(mask[ky])),

@@ -43,7 +43,7 @@ pub(crate) mod testing;
 
 use std::io::Write;
 
-use contract::prepared::{Entry, GEOMETRY_LENGTH, Header, Sampling, Step};
+use contract::prepared::{Entry, GEOMETRY_LENGTH, Sampling, Step};
 use contract::{PreparedMeta, ScanId};
 use ndarray::Array2;
 use serde_json::Value;
@@ -56,6 +56,7 @@ pub use probe::Estimate;
 use sort::{Line, Sorted};
 use volume::Axes;
 
+use crate::format::header::{Encoding, Space};
 use crate::format::{RawScan, ReadoutHead};
 use crate::prepared::{Layout, Shape, SmallArrays};
 use crate::{Error, Result};
@@ -79,9 +80,15 @@ pub struct Options {
 /// Everything known before the prepared file is written.
 pub struct Plan {
     meta: PreparedMeta,
-    shape: Shape,
     small: SmallArrays,
     layout: Layout,
+    chain: Chain,
+    estimate: Option<Estimate>,
+}
+
+/// How readouts become the arrays of the prepared file.
+struct Chain {
+    shape: Shape,
     /// Channels of the raw data.
     coils: usize,
     groups: Vec<Group>,
@@ -93,7 +100,6 @@ pub struct Plan {
     mixing: Option<Mixing>,
     /// What samples are multiplied by.
     scale: f32,
-    estimate: Option<Estimate>,
 }
 
 /// Lines that become one image, or the slices of one slab.
@@ -158,26 +164,15 @@ pub fn plan(raw: &dyn RawScan, options: &Options) -> Result<Plan> {
     };
     warn_of_few_lines(&groups, acs_lines, &mut log);
 
-    let mut plan = Plan {
-        meta: PreparedMeta {
-            schema: PreparedMeta::SCHEMA,
-            scan: options.scan.clone(),
-            header: Header::default(),
-            entries: Vec::new(),
-            steps: Vec::new(),
-            warnings: Vec::new(),
-            source_sha256: options.source_sha256.clone(),
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
+    let points = reference.as_ref().map_or(readout.kept(), |reference| reference.kept().min(readout.kept()));
+    let mut chain = Chain {
         shape: Shape {
             entries: groups.len() * axes.depth(),
             coils: triage.coils,
             ky: axes.rows,
             kx: readout.kept(),
-            acs: None,
+            acs: acs_lines.map(|lines| (lines, points)),
         },
-        small: SmallArrays { mask: Array2::zeros((0, 0)), geometry: Array2::zeros((0, 0)), noise_cov: None },
-        layout: Layout::default(),
         coils: triage.coils,
         groups,
         axes,
@@ -185,13 +180,25 @@ pub fn plan(raw: &dyn RawScan, options: &Options) -> Result<Plan> {
         reference,
         mixing: whitening.as_ref().map(|it| it.mixing.clone()),
         scale: 1.0,
-        estimate: None,
     };
-    plan.look(raw, options, whitening.as_ref(), &mut log)?;
-    let points = plan.reference.as_ref().map_or(plan.shape.kx, |reference| reference.kept().min(plan.shape.kx));
-    plan.shape.acs = acs_lines.map(|lines| (lines, points));
-    plan.describe(raw.header(), encoding, whitening, log)?;
-    Ok(plan)
+    let estimate = chain.look(raw, options, whitening.as_ref(), &mut log)?;
+
+    let (entries, mask, geometry) = chain.describe(encoding)?;
+    let header = header::describe(raw.header(), encoding, &chain.shape, &chain.axes, &geometry, &mut log);
+    // The covariance is one of the coils that were measured; virtual coils have none of their own.
+    let noise_cov = whitening.map(|it| it.covariance).filter(|_| chain.shape.coils == chain.coils);
+    let meta = PreparedMeta {
+        schema: PreparedMeta::SCHEMA,
+        scan: options.scan.clone(),
+        header,
+        entries,
+        steps: log.steps,
+        warnings: log.warnings,
+        source_sha256: options.source_sha256.clone(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let layout = Layout::new(&meta, &chain.shape, noise_cov.is_some())?;
+    Ok(Plan { meta, small: SmallArrays { mask, geometry, noise_cov }, layout, chain, estimate })
 }
 
 /// Checks that a slice fits, and that the matrix of the header belongs to the data.
@@ -258,7 +265,7 @@ fn pose(head: &ReadoutHead, axes: &Axes, thickness_mm: f64, at: usize) -> [f32; 
     row
 }
 
-impl Plan {
+impl Chain {
     /// Looks at some calibration lines and decides on the coils and the size of the samples.
     fn look(
         &mut self,
@@ -266,57 +273,45 @@ impl Plan {
         options: &Options,
         whitening: Option<&whiten::Whitening>,
         log: &mut Log,
-    ) -> Result<()> {
+    ) -> Result<Option<Estimate>> {
         let mut probes = probe::look(self, stream::Source { raw, coils: self.coils })?;
         let copies = self.groups.iter().flat_map(|group| average::copies(&group.lines)).map(<[Line]>::len).min();
-        let variance = whitening.filter(|it| it.sized).map(|_| 2.0 / copies.unwrap_or(1) as f64);
-        self.estimate = probe::estimate(&probes, self.coils, self.axes.rows, variance);
+        let variance = whitening.filter(|it| it.sized).map(|_| whiten::VARIANCE / copies.unwrap_or(1) as f64);
+        let estimate = probe::estimate(&probes, self.coils, self.axes.rows, variance);
         if let Some(fewer) = compress::plan(&probes, self.coils, options.compression, log)? {
             self.shape.coils = fewer.channels();
             probes.iter_mut().for_each(|probe| probe.mix(&fewer));
             self.mixing = Some(self.mixing.as_ref().map_or_else(|| fewer.clone(), |first| fewer.after(first)));
         }
         self.scale = 1.0 / normalise::plan(&probes, log);
-        Ok(())
+        Ok(estimate)
     }
 
-    /// Fills in the small arrays and what the file says of itself.
-    fn describe(
-        &mut self,
-        raw: &crate::format::header::Header,
-        encoding: &crate::format::header::Encoding,
-        whitening: Option<whiten::Whitening>,
-        mut log: Log,
-    ) -> Result<()> {
+    /// What each entry is, its acquired lines and its place.
+    fn describe(&self, encoding: &Encoding) -> Result<(Vec<Entry>, Array2<u8>, Array2<f32>)> {
         let depth = self.axes.depth();
-        let [slab_mm, recon_mm] =
-            [encoding.encoded, encoding.recon].map(|it| it.field_of_view_mm[self.axes.slice_axis()]);
-        let slab_mm = if slab_mm > 0.0 { slab_mm } else { recon_mm };
+        let along = |space: &Space| space.field_of_view_mm[self.axes.slice_axis()];
+        let slab_mm = if along(&encoding.encoded) > 0.0 { along(&encoding.encoded) } else { along(&encoding.recon) };
         let thickness_mm = slab_mm / self.axes.partitions as f64;
+        let mut entries = Vec::with_capacity(self.shape.entries);
         let mut mask = Array2::zeros((self.shape.entries, self.shape.ky));
         let mut geometry = Array2::zeros((self.shape.entries, GEOMETRY_LENGTH));
-        for (index, (group, at)) in
-            self.groups.iter().flat_map(|group| (0..depth).map(move |at| (group, at))).enumerate()
-        {
+        for (group, at) in self.groups.iter().flat_map(|group| (0..depth).map(move |at| (group, at))) {
+            let index = entries.len();
             group.lines.iter().for_each(|line| mask[[index, line.row]] = 1);
             let pose = pose(&group.head, &self.axes, thickness_mm, at);
             geometry.row_mut(index).iter_mut().zip(pose).for_each(|(to, from)| *to = from);
             let sort::Key { slice, contrast, phase, repetition, set } = group.key;
-            let slice = usize::from(slice) * depth + at;
-            let slice = u16::try_from(slice).map_err(|_| Error::Limit {
+            let number = usize::from(slice) * depth + at;
+            let limit = u64::from(u16::MAX);
+            let slice = u16::try_from(number).map_err(|_| Error::Limit {
                 what: "number of slices",
-                found: slice as u64,
-                limit: u16::MAX.into(),
+                found: number as u64,
+                limit,
             })?;
-            self.meta.entries.push(Entry { slice, contrast, phase, repetition, set, sampling: group.sampling });
+            entries.push(Entry { slice, contrast, phase, repetition, set, sampling: group.sampling });
         }
-        self.meta.header = header::describe(raw, encoding, &self.shape, &self.axes, &geometry, &mut log);
-        // The covariance is one of the coils that were measured; virtual coils have none of their own.
-        let noise_cov = whitening.map(|it| it.covariance).filter(|_| self.shape.coils == self.coils);
-        self.small = SmallArrays { mask, geometry, noise_cov };
-        (self.meta.steps, self.meta.warnings) = (log.steps, log.warnings);
-        self.layout = Layout::new(&self.meta, &self.shape, self.small.noise_cov.is_some())?;
-        Ok(())
+        Ok((entries, mask, geometry))
     }
 
     /// How lines of this origin become rows.
@@ -326,7 +321,9 @@ impl Plan {
             _ => &self.readout,
         }
     }
+}
 
+impl Plan {
     /// Signal and noise of the scan, where they can be told.
     #[must_use]
     pub const fn estimate(&self) -> Option<Estimate> {
@@ -342,7 +339,7 @@ impl Plan {
     /// Shape of its k-space.
     #[must_use]
     pub const fn shape(&self) -> Shape {
-        self.shape
+        self.chain.shape
     }
 
     /// Its length in bytes.

@@ -8,7 +8,7 @@ use super::calibration::{Apart, Origin};
 use super::mixing::Mixing;
 use super::sort::Line;
 use super::stream::{Source, plane};
-use super::{Group, Plan};
+use super::{Chain, Group};
 use crate::numerics::combine::rss;
 use crate::numerics::fft::ifft2c;
 use crate::numerics::window;
@@ -50,18 +50,18 @@ pub struct Estimate {
 }
 
 /// Calibration lines of some slices: the middle partition of a 3-D scan.
-pub(super) fn look(plan: &Plan, source: Source<'_>) -> Result<Vec<Probe>> {
-    let step = plan.groups.len().div_ceil(GROUPS).max(1);
-    let groups: Vec<&Group> = plan.groups.iter().step_by(step).collect();
-    groups.into_par_iter().map(|group| of(plan, source, group)).collect()
+pub(super) fn look(chain: &Chain, source: Source<'_>) -> Result<Vec<Probe>> {
+    let step = chain.groups.len().div_ceil(GROUPS).max(1);
+    let groups: Vec<&Group> = chain.groups.iter().step_by(step).collect();
+    groups.into_par_iter().map(|group| of(chain, source, group)).collect()
 }
 
-fn of(plan: &Plan, source: Source<'_>, group: &Group) -> Result<Probe> {
+fn of(chain: &Chain, source: Source<'_>, group: &Group) -> Result<Probe> {
     let (origin, lines) = match &group.calibration {
         Some(Apart { origin, lines }) => (*origin, lines.clone()),
         None => (Origin::Image, embedded(group)),
     };
-    let middle = plan.axes.partitions / 2;
+    let middle = chain.axes.partitions / 2;
     let nearest = lines.iter().map(|line| line.partition).min_by_key(|at| at.abs_diff(middle)).unwrap_or(0);
     let mut lines: Vec<Line> = lines.into_iter().filter(|line| line.partition == nearest).collect();
     let mut rows: Vec<usize> = lines.iter().map(|line| line.row).collect();
@@ -69,8 +69,8 @@ fn of(plan: &Plan, source: Source<'_>, group: &Group) -> Result<Probe> {
     let skip = rows.len().saturating_sub(ROWS) / 2;
     let rows: Vec<usize> = rows.into_iter().skip(skip).take(ROWS).collect();
     lines.retain(|line| rows.binary_search(&line.row).is_ok());
-    let readout = plan.readout_of(origin);
-    let samples = plane(plan, source, readout, &lines, &rows)?;
+    let readout = chain.readout_of(origin);
+    let samples = plane(chain, source, readout, &lines, &rows)?;
     Ok(Probe { samples, rows: rows.len(), points: readout.kept() })
 }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::oversampling::Readout;
 use super::sort::Line;
 use super::stream::{Source, Take, plane, rows, spread};
-use super::{Group, Plan};
+use super::{Chain, Group};
 use crate::numerics::fft::Centred;
 use crate::{Complex32, Result};
 
@@ -13,10 +13,10 @@ use crate::{Complex32, Result};
 const COLUMNS: usize = 16;
 
 /// The slices of a group, `[coil, ky, kx]` each.
-pub(super) fn slices(plan: &Plan, source: Source<'_>, group: &Group, take: &mut Take<'_>) -> Result<()> {
+pub(super) fn slices(chain: &Chain, source: Source<'_>, group: &Group, take: &mut Take<'_>) -> Result<()> {
     let rows = rows(&group.lines);
-    let (ky, kx) = (plan.shape.ky, plan.shape.kx);
-    transformed(plan, source, (&plan.readout, &group.lines, &rows), &mut |samples| {
+    let (ky, kx) = (chain.shape.ky, chain.shape.kx);
+    transformed(chain, source, (&chain.readout, &group.lines, &rows), &mut |samples| {
         take(&spread(samples.to_vec(), &rows, ky, kx))
     })
 }
@@ -25,16 +25,16 @@ pub(super) fn slices(plan: &Plan, source: Source<'_>, group: &Group, take: &mut 
 ///
 /// One slab is in memory: its acquired rows, of all partitions and coils.
 pub(super) fn transformed(
-    plan: &Plan,
+    chain: &Chain,
     source: Source<'_>,
     (readout, lines, rows): (&Readout, &[Line], &[usize]),
     take: &mut Take<'_>,
 ) -> Result<()> {
-    let (partitions, coils) = (plan.axes.partitions, plan.shape.coils);
+    let (partitions, coils) = (chain.axes.partitions, chain.shape.coils);
     let size = rows.len() * readout.kept();
     let mut slab = vec![vec![Complex32::default(); partitions * size]; coils];
     for lines in lines.chunk_by(|a, b| a.partition == b.partition) {
-        let samples = plane(plan, source, readout, lines, rows)?;
+        let samples = plane(chain, source, readout, lines, rows)?;
         let at = lines[0].partition * size;
         for (to, from) in slab.iter_mut().zip(samples.chunks_exact(size.max(1))) {
             to[at..at + size].copy_from_slice(from);
@@ -42,7 +42,7 @@ pub(super) fn transformed(
     }
     slab.par_iter_mut().for_each_init(|| Centred::inverse(partitions), |transform, coil| along(coil, size, transform));
     let mut slice = Vec::with_capacity(coils * size);
-    for partition in plan.axes.kept.clone() {
+    for partition in chain.axes.kept.clone() {
         slice.clear();
         slab.iter().for_each(|coil| slice.extend_from_slice(&coil[partition * size..(partition + 1) * size]));
         take(&slice)?;

@@ -11,7 +11,7 @@ use super::echo::Placement;
 use super::oversampling::Readout;
 use super::slab;
 use super::sort::Line;
-use super::{Group, Plan};
+use super::{Chain, Group, Plan};
 use crate::format::RawScan;
 use crate::prepared::{Writer, all_finite};
 use crate::{Complex32, Error, Result};
@@ -33,26 +33,27 @@ pub(super) fn write<W: Write>(
     out: W,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<W> {
-    let source = Source { raw, coils: plan.coils };
-    let mut writer = Writer::new(out, &plan.meta, plan.shape, plan.small.clone())?;
+    let chain = &plan.chain;
+    let source = Source { raw, coils: chain.coils };
+    let mut writer = Writer::new(out, &plan.meta, chain.shape, plan.small.clone())?;
     let mut done = 0;
     let mut tell = |samples: &[Complex32], writer: &mut Writer<W>| {
         writer.entry(samples)?;
         done += 1;
-        progress(done, plan.shape.entries);
+        progress(done, chain.shape.entries);
         Ok(())
     };
-    if plan.axes.partitions == 1 {
-        flat(plan, source, &mut |samples| tell(samples, &mut writer))?;
+    if chain.axes.partitions == 1 {
+        flat(chain, source, &mut |samples| tell(samples, &mut writer))?;
     } else {
-        for group in &plan.groups {
+        for group in &chain.groups {
             // The slices of a slab exist all at once, so they are written one by one, and one slab after the other.
-            slab::slices(plan, source, group, &mut |samples| tell(samples, &mut writer))?;
+            slab::slices(chain, source, group, &mut |samples| tell(samples, &mut writer))?;
         }
     }
-    if plan.shape.acs.is_some() {
-        for apart in plan.groups.iter().filter_map(|group| group.calibration.as_ref()) {
-            calibration(plan, source, apart, &mut |samples| writer.calibration(samples))?;
+    if chain.shape.acs.is_some() {
+        for apart in chain.groups.iter().filter_map(|group| group.calibration.as_ref()) {
+            calibration(chain, source, apart, &mut |samples| writer.calibration(samples))?;
         }
     }
     writer.finish()
@@ -62,13 +63,13 @@ pub(super) fn write<W: Write>(
 pub(super) type Take<'a> = dyn FnMut(&[Complex32]) -> Result<()> + 'a;
 
 /// The images of a 2-D scan, `[coil, ky, kx]`.
-fn flat(plan: &Plan, source: Source<'_>, take: &mut Take<'_>) -> Result<()> {
-    let fitting = usize::try_from(BATCH_BYTES / plan.shape.entry_bytes()?.max(1)).unwrap_or(usize::MAX);
+fn flat(chain: &Chain, source: Source<'_>, take: &mut Take<'_>) -> Result<()> {
+    let fitting = usize::try_from(BATCH_BYTES / chain.shape.entry_bytes()?.max(1)).unwrap_or(usize::MAX);
     let size = fitting.clamp(1, 2 * rayon::current_num_threads());
     let compute = |groups: &[Group]| -> Result<Vec<Vec<Complex32>>> {
-        groups.par_iter().map(|group| image(plan, source, group)).collect()
+        groups.par_iter().map(|group| image(chain, source, group)).collect()
     };
-    let mut batches = plan.groups.chunks(size);
+    let mut batches = chain.groups.chunks(size);
     let mut ready = batches.next().map(compute).transpose()?;
     while let Some(images) = ready {
         let mut next = None;
@@ -86,10 +87,10 @@ fn flat(plan: &Plan, source: Source<'_>, take: &mut Take<'_>) -> Result<()> {
     Ok(())
 }
 
-fn image(plan: &Plan, source: Source<'_>, group: &Group) -> Result<Vec<Complex32>> {
+fn image(chain: &Chain, source: Source<'_>, group: &Group) -> Result<Vec<Complex32>> {
     let rows = rows(&group.lines);
-    let compact = plane(plan, source, &plan.readout, &group.lines, &rows)?;
-    Ok(spread(compact, &rows, plan.shape.ky, plan.shape.kx))
+    let compact = plane(chain, source, &chain.readout, &group.lines, &rows)?;
+    Ok(spread(compact, &rows, chain.shape.ky, chain.shape.kx))
 }
 
 /// Acquired rows `[coil, row, kx]` in their places, `[coil, ky, kx]`.
@@ -108,9 +109,9 @@ pub(super) fn spread(compact: Vec<Complex32>, rows: &[usize], ky: usize, kx: usi
 }
 
 /// The separate calibration lines of the images of a group, each `[coil, line, point]`.
-fn calibration(plan: &Plan, source: Source<'_>, apart: &Apart, take: &mut Take<'_>) -> Result<()> {
-    let Some((lines, points)) = plan.shape.acs else { return Ok(()) };
-    let readout = plan.readout_of(apart.origin);
+fn calibration(chain: &Chain, source: Source<'_>, apart: &Apart, take: &mut Take<'_>) -> Result<()> {
+    let Some((lines, points)) = chain.shape.acs else { return Ok(()) };
+    let readout = chain.readout_of(apart.origin);
     let width = readout.kept();
     let rows: Vec<usize> = (0..lines).collect();
     let mut crop = |samples: &[Complex32]| {
@@ -118,10 +119,10 @@ fn calibration(plan: &Plan, source: Source<'_>, apart: &Apart, take: &mut Take<'
         let rows = samples.chunks_exact(width).flat_map(|row| &row[first..first + points]);
         take(&rows.copied().collect::<Vec<_>>())
     };
-    if plan.axes.partitions > 1 {
-        return slab::transformed(plan, source, (readout, &apart.lines, &rows), &mut crop);
+    if chain.axes.partitions > 1 {
+        return slab::transformed(chain, source, (readout, &apart.lines, &rows), &mut crop);
     }
-    crop(&plane(plan, source, readout, &apart.lines, &rows)?)
+    crop(&plane(chain, source, readout, &apart.lines, &rows)?)
 }
 
 /// The rows of some lines, ascending.
@@ -135,7 +136,7 @@ pub(super) fn rows(lines: &[Line]) -> Vec<usize> {
 /// Lines of one partition, sorted by row, as `[coil, row, kx]` with one row for each of `rows`: placed, without oversampling, averaged,
 /// mixed and scaled. Rows without a line are zero. What was not acquired is neither transformed nor mixed.
 pub(super) fn plane(
-    plan: &Plan,
+    chain: &Chain,
     source: Source<'_>,
     readout: &Readout,
     lines: &[Line],
@@ -146,7 +147,7 @@ pub(super) fn plane(
     for copies in copies(lines) {
         let Ok(slot) = rows.binary_search(&copies[0].row) else { continue };
         for line in copies {
-            readouts.push((read(source, readout, line)?, plan.scale / copies.len() as f32, slot));
+            readouts.push((read(source, readout, line)?, chain.scale / copies.len() as f32, slot));
         }
     }
     let size = rows.len() * kx;
@@ -162,7 +163,7 @@ pub(super) fn plane(
         },
     );
     drop(readouts);
-    if let Some(mixing) = &plan.mixing {
+    if let Some(mixing) = &chain.mixing {
         let mut mixed = vec![Complex32::default(); mixing.channels() * size];
         mixing.apply(&compact, &mut mixed);
         compact = mixed;

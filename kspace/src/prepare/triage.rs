@@ -66,10 +66,11 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
         let calibrates = flags.has(Flags::CALIBRATION) && !flags.has(Flags::CALIBRATION_AND_IMAGING);
         if flags.has(Flags::NOISE) {
             noise.push(index);
+        } else if flags.has(Flags::PHASE_CORRECTION) {
+            // Before the others: Siemens marks phase correction lines as feedback too.
+            navigators.push(index);
         } else if let Some((_, name)) = LEFT_OUT.iter().find(|(number, _)| flags.has(*number)) {
             *left_out.entry(name).or_default() += 1;
-        } else if flags.has(Flags::PHASE_CORRECTION) {
-            navigators.push(index);
         } else if head.encoding != 0 {
             if calibrates {
                 foreign_calibration.push(index);

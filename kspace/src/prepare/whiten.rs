@@ -16,6 +16,8 @@ use crate::{Complex32, Error, Result};
 
 /// Noise bandwidth of a receiver relative to `1 / dwell time`, where the header does not state it.
 const DEFAULT_BANDWIDTH: f64 = 0.793;
+/// Complex variance of whitened noise of a known size: the real and the imaginary part have a variance of 1 each.
+pub(super) const VARIANCE: f64 = 2.0;
 /// Samples a channel below which a covariance is more guess than measurement.
 const SAMPLES_PER_CHANNEL: usize = 4;
 /// Smallest over largest diagonal element of the Cholesky factor below which a channel adds nothing of its own.

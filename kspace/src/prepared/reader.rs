@@ -6,12 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use contract::PreparedMeta;
-use contract::prepared::{GEOMETRY, GEOMETRY_LENGTH, KSPACE, MASK, NOISE_COV};
+use contract::prepared::{ACS, GEOMETRY, GEOMETRY_LENGTH, KSPACE, MASK, NOISE_COV};
 use ndarray::{Array2, Array3};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::{SAMPLE_BYTES, Shape, SmallArrays, all_finite, check_entries};
+use super::{SAMPLE_BYTES, Shape, SmallArrays, all_finite, check_calibration, check_entries};
 use crate::{Complex32, Error, Result};
 
 /// A study of 100 000 entries has a header of 20 MB.
@@ -86,9 +86,11 @@ pub struct Reader<R> {
     source: R,
     /// Offset of the first entry in the file.
     kspace_at: u64,
+    /// Offset of the calibration lines of the first entry; meaningless where there are none.
+    acs_at: u64,
     /// What the arrays are.
     pub meta: PreparedMeta,
-    /// Shape of k-space.
+    /// Shape of k-space and of the calibration lines.
     pub shape: Shape,
     /// `[entry, ky]`, 1 where a line was acquired.
     pub mask: Array2<u8>,
@@ -127,20 +129,33 @@ impl<R: ReadAt> Reader<R> {
         let &[entries, coils, ky, kx] = kspace.shape.as_slice() else {
             return Err(Error::corrupt("k-space of a prepared file", format!("{:?}", kspace.shape), "four axes"));
         };
-        let shape = Shape { entries, coils, ky, kx };
+        let calibration = metadata.info(ACS).map(|_| tensor(&metadata, ACS, Dtype::C64)).transpose()?;
+        let acs = match calibration.map(|info| info.shape.as_slice()) {
+            None => None,
+            Some(&[of_entries, of_coils, lines, points]) if (of_entries, of_coils) == (entries, coils) => {
+                Some((lines, points))
+            }
+            Some(found) => {
+                let expected = format!("lines and points of {entries} entries and {coils} coils");
+                return Err(Error::corrupt("calibration lines of a prepared file", format!("{found:?}"), expected));
+            }
+        };
+        let shape = Shape { entries, coils, ky, kx, acs };
         if [entries, coils, ky, kx].contains(&0) {
             return Err(Error::corrupt("k-space of a prepared file", format!("{shape:?}"), "no empty axis"));
         }
+        check_calibration(&shape)?;
         let mask = tensor(&metadata, MASK, Dtype::U8)?;
         let geometry = tensor(&metadata, GEOMETRY, Dtype::F32)?;
         let covariance = metadata.info(NOISE_COV).map(|_| tensor(&metadata, NOISE_COV, Dtype::C64)).transpose()?;
         let mut small = 0u64;
         let mut end = data_at;
-        for info in [Some(kspace), Some(mask), Some(geometry), covariance].into_iter().flatten() {
+        for info in [Some(kspace), calibration].into_iter().flatten() {
             end = end.max(data_at.saturating_add(info.data_offsets.1 as u64));
-            if !std::ptr::eq(info, kspace) {
-                small = small.saturating_add((info.data_offsets.1 - info.data_offsets.0) as u64);
-            }
+        }
+        for info in [Some(mask), Some(geometry), covariance].into_iter().flatten() {
+            end = end.max(data_at.saturating_add(info.data_offsets.1 as u64));
+            small = small.saturating_add((info.data_offsets.1 - info.data_offsets.0) as u64);
         }
         ensure_length(&source, end)?;
         if source.len() != end {
@@ -174,7 +189,9 @@ impl<R: ReadAt> Reader<R> {
         small.check(&shape)?;
         check_entries(&meta, &shape, small.mask.view())?;
         let SmallArrays { mask, geometry, noise_cov } = small;
-        Ok(Self { kspace_at: data_at + kspace.data_offsets.0 as u64, source, meta, shape, mask, noise_cov, geometry })
+        let place = |info: &TensorInfo| data_at + info.data_offsets.0 as u64;
+        let (kspace_at, acs_at) = (place(kspace), calibration.map_or(0, place));
+        Ok(Self { source, kspace_at, acs_at, meta, shape, mask, noise_cov, geometry })
     }
 
     /// k-space of entry `index`, `[coil, ky, kx]`, by one read.
@@ -182,23 +199,41 @@ impl<R: ReadAt> Reader<R> {
     /// # Errors
     /// [`Error::Corrupt`] for an index out of range or samples that are not numbers, [`Error::Io`] when reading fails.
     pub fn entry(&self, index: usize) -> Result<Array3<Complex32>> {
-        let Shape { entries, coils, ky, kx } = self.shape;
-        if index >= entries {
-            return Err(Error::corrupt("entry of a prepared file", index, format!("below {entries}")));
+        let Shape { coils, ky, kx, .. } = self.shape;
+        let at = |bytes| self.kspace_at + index as u64 * bytes;
+        self.block(&format!("entry {index} of a prepared file"), index, (coils, ky, kx), at)
+    }
+
+    /// Calibration lines of entry `index`, `[coil, line, point]`, by one read; `None` for a file whose calibration lines
+    /// are part of k-space.
+    ///
+    /// # Errors
+    /// Those of [`Self::entry`].
+    pub fn calibration(&self, index: usize) -> Result<Option<Array3<Complex32>>> {
+        let Some((lines, points)) = self.shape.acs else { return Ok(None) };
+        let at = |bytes| self.acs_at + index as u64 * bytes;
+        let what = format!("calibration lines {index} of a prepared file");
+        self.block(&what, index, (self.shape.coils, lines, points), at).map(Some)
+    }
+
+    /// The samples of one block, which begins where `at` of its bytes says.
+    fn block(
+        &self,
+        what: &str,
+        index: usize,
+        shape: (usize, usize, usize),
+        at: impl FnOnce(u64) -> u64,
+    ) -> Result<Array3<Complex32>> {
+        if index >= self.shape.entries {
+            return Err(Error::corrupt("entry of a prepared file", index, format!("below {}", self.shape.entries)));
         }
-        let samples = self.shape.entry_bytes()? / SAMPLE_BYTES;
-        let mut samples = vec![Complex32::default(); samples as usize];
-        let at = self.kspace_at + index as u64 * self.shape.entry_bytes()?;
-        read(&self.source, at, bytemuck::cast_slice_mut(&mut samples))?;
+        // The arrays lie in the file, so their sizes fit.
+        let mut samples = vec![Complex32::default(); shape.0 * shape.1 * shape.2];
+        read(&self.source, at(samples.len() as u64 * SAMPLE_BYTES), bytemuck::cast_slice_mut(&mut samples))?;
         if !all_finite(&samples) {
-            return Err(Error::corrupt(
-                format!("entry {index} of a prepared file"),
-                "a sample that is not finite",
-                "numbers",
-            ));
+            return Err(Error::corrupt(what, "a sample that is not finite", "numbers"));
         }
-        Array3::from_shape_vec((coils, ky, kx), samples)
-            .map_err(|error| Error::corrupt("entry of a prepared file", error, "its shape"))
+        Array3::from_shape_vec(shape, samples).map_err(|error| Error::corrupt(what, error, "its shape"))
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use contract::PreparedMeta;
-use contract::prepared::{GEOMETRY, KSPACE, MASK, NOISE_COV};
+use contract::prepared::{ACS, GEOMETRY, KSPACE, MASK, NOISE_COV};
 use serde::Serialize;
 
-use super::{SAMPLE_BYTES, Shape, SmallArrays, all_finite, check_entries, too_large};
+use super::{SAMPLE_BYTES, Shape, SmallArrays, all_finite, check_calibration, check_entries, too_large};
 use crate::{Complex32, Error, Result};
 
 /// Complex arrays begin at multiples of this in the file.
@@ -45,9 +45,13 @@ impl Layout {
         let product = |values: &[usize]| {
             values.iter().try_fold(1u64, |product, value| product.checked_mul(u64::try_from(*value).ok()?))
         };
-        let Shape { entries, coils, ky, kx } = *shape;
+        let Shape { entries, coils, ky, kx, acs } = *shape;
         let bytes = product(&[entries, coils, ky, kx]).and_then(|count| count.checked_mul(SAMPLE_BYTES));
         place(KSPACE, "C64", vec![entries, coils, ky, kx], bytes)?;
+        if let Some((lines, points)) = acs {
+            let bytes = product(&[entries, coils, lines, points]).and_then(|count| count.checked_mul(SAMPLE_BYTES));
+            place(ACS, "C64", vec![entries, coils, lines, points], bytes)?;
+        }
         if with_noise {
             let bytes = product(&[coils, coils]).and_then(|count| count.checked_mul(SAMPLE_BYTES));
             place(NOISE_COV, "C64", vec![coils, coils], bytes)?;
@@ -78,12 +82,14 @@ impl Layout {
     }
 }
 
-/// Writes a prepared file front to back: the header, every entry in order, then the small arrays.
+/// Writes a prepared file front to back: the header, every entry in order, the calibration lines of every entry in
+/// order where the shape has some, then the small arrays.
 pub struct Writer<W> {
     out: W,
     shape: Shape,
     small: SmallArrays,
-    written: usize,
+    entries: usize,
+    calibrations: usize,
 }
 
 impl<W: Write> Writer<W> {
@@ -92,10 +98,11 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// [`Error::Corrupt`] when arrays, shape and metadata do not fit together, [`Error::Io`] when `out` refuses.
     pub fn new(out: W, meta: &PreparedMeta, shape: Shape, small: SmallArrays) -> Result<Self> {
+        check_calibration(&shape)?;
         small.check(&shape)?;
         check_entries(meta, &shape, small.mask.view())?;
         let layout = Layout::new(meta, &shape, small.noise_cov.is_some())?;
-        let mut writer = Self { out, shape, small, written: 0 };
+        let mut writer = Self { out, shape, small, entries: 0, calibrations: 0 };
         writer.write(&layout.header)?;
         Ok(writer)
     }
@@ -106,31 +113,52 @@ impl<W: Write> Writer<W> {
     /// [`Error::Corrupt`] for a wrong number of samples, one entry too many or a sample that is not a number,
     /// [`Error::Io`] when the output refuses.
     pub fn entry(&mut self, samples: &[Complex32]) -> Result<()> {
-        if self.written == self.shape.entries || Some(samples.len()) != self.shape.entry_samples() {
-            return Err(Error::corrupt(
-                format!("entry {} of a prepared file", self.written),
-                format!("{} samples", samples.len()),
-                format!("{:?}", self.shape),
-            ));
+        let what = format!("entry {} of a prepared file", self.entries);
+        self.block(what, samples, self.entries < self.shape.entries, self.shape.entry_samples())?;
+        self.entries += 1;
+        Ok(())
+    }
+
+    /// Writes the calibration lines of the next entry, `[coil, line, point]`, after the k-space of all entries.
+    ///
+    /// # Errors
+    /// As [`Self::entry`]; [`Error::Corrupt`] as well before the last entry, or for a shape without calibration lines.
+    pub fn calibration(&mut self, samples: &[Complex32]) -> Result<()> {
+        let what = format!("calibration lines {} of a prepared file", self.calibrations);
+        let expected = self.entries == self.shape.entries && self.calibrations < self.expected_calibrations();
+        self.block(what, samples, expected, self.shape.calibration_samples())?;
+        self.calibrations += 1;
+        Ok(())
+    }
+
+    /// Entries with calibration lines.
+    const fn expected_calibrations(&self) -> usize {
+        if self.shape.acs.is_some() { self.shape.entries } else { 0 }
+    }
+
+    fn block(&mut self, what: String, samples: &[Complex32], expected: bool, count: Option<usize>) -> Result<()> {
+        if !expected || Some(samples.len()) != count {
+            return Err(Error::corrupt(what, format!("{} samples", samples.len()), format!("{:?}", self.shape)));
         }
         if !all_finite(samples) {
-            return Err(Error::corrupt(
-                format!("entry {} of a prepared file", self.written),
-                "a sample that is not finite",
-                "numbers",
-            ));
+            return Err(Error::corrupt(what, "a sample that is not finite", "numbers"));
         }
-        self.written += 1;
         self.write(bytemuck::cast_slice(samples))
     }
 
     /// Writes the small arrays and hands the output back, not flushed.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when entries are missing, [`Error::Io`] when the output refuses.
+    /// [`Error::Corrupt`] when entries or calibration lines are missing, [`Error::Io`] when the output refuses.
     pub fn finish(mut self) -> Result<W> {
-        if self.written != self.shape.entries {
-            return Err(Error::corrupt("prepared file", format!("{} entries", self.written), self.shape.entries));
+        let counts = [
+            ("entries", self.entries, self.shape.entries),
+            ("entries with calibration lines", self.calibrations, self.expected_calibrations()),
+        ];
+        for (what, found, expected) in counts {
+            if found != expected {
+                return Err(Error::corrupt("prepared file", format!("{found} {what}"), expected));
+            }
         }
         let mut tail = Vec::new();
         if let Some(covariance) = &self.small.noise_cov {
