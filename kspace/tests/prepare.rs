@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use contract::PreparedMeta;
 use kspace::Complex32;
+use kspace::format::{Flags, RawScan, ReadoutHead};
 use kspace::numerics::combine::rss;
 use kspace::numerics::fft::ifft2c;
 use kspace::numerics::grappa;
@@ -141,5 +143,84 @@ fn grappa_unfolds_the_phantom() {
         let truth = rss(&ifft2c(&(reference.entry(index).unwrap() * scale)));
         let (found, folded) = (psnr(&rss(&ifft2c(&filled)), &truth), psnr(&rss(&ifft2c(&kspace)), &truth));
         assert!(found > folded + 6.0, "slice {index}: GRAPPA {found} dB, zero-filled {folded} dB");
+    }
+}
+
+/// A scan whose readouts were combined over the coils beforehand, without its noise scan.
+struct Twin<'a> {
+    raw: &'a dyn RawScan,
+    kept: Vec<usize>,
+    heads: Vec<ReadoutHead>,
+    /// `[coil, coil]`.
+    matrix: Array2<Complex32>,
+}
+
+impl RawScan for Twin<'_> {
+    fn format(&self) -> &'static str {
+        self.raw.format()
+    }
+
+    fn header(&self) -> &kspace::format::header::Header {
+        self.raw.header()
+    }
+
+    fn heads(&self) -> &[ReadoutHead] {
+        &self.heads
+    }
+
+    fn samples(&self, readout: usize) -> kspace::Result<Cow<'_, [Complex32]>> {
+        let samples = self.raw.samples(self.kept[readout])?;
+        let coils = self.matrix.nrows();
+        let samples = Array2::from_shape_vec((coils, samples.len() / coils), samples.into_owned()).unwrap();
+        Ok(Cow::Owned(self.matrix.dot(&samples).into_raw_vec_and_offset().0))
+    }
+}
+
+/// Inverse of the lower Cholesky factor of a covariance, by substitution in the order of the coils.
+fn whitening(covariance: &Array2<Complex32>) -> Array2<Complex32> {
+    let coils = covariance.nrows();
+    let (mut lower, mut inverse) =
+        (Array2::<Complex32>::zeros((coils, coils)), Array2::<Complex32>::zeros((coils, coils)));
+    for row in 0..coils {
+        for column in 0..=row {
+            let before: Complex32 = (0..column).map(|at| lower[[row, at]] * lower[[column, at]].conj()).sum();
+            let rest = covariance[[row, column]] - before;
+            lower[[row, column]] = if row == column { rest.sqrt() } else { rest / lower[[column, column]] };
+        }
+        for column in 0..=row {
+            let unit = Complex32::new(if row == column { 1.0 } else { 0.0 }, 0.0);
+            let before: Complex32 = (column..row).map(|at| lower[[row, at]] * inverse[[at, column]]).sum();
+            inverse[[row, column]] = (unit - before) / lower[[row, row]];
+        }
+    }
+    inverse
+}
+
+#[test]
+fn a_scan_and_its_prewhitened_twin_give_the_same_image_up_to_scale() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("raw.h5");
+    phantom().write_ismrmrd(&path).unwrap();
+    let (_, reader) = prepare(&path, &folder.path().join("a.safetensors"));
+    let raw = kspace::format::open(&path).unwrap();
+    let is_noise = |head: &ReadoutHead| head.flags.has(Flags::NOISE);
+    let kept: Vec<usize> = (0..raw.heads().len()).filter(|at| !is_noise(&raw.heads()[*at])).collect();
+    assert!(kept.len() < raw.heads().len());
+    let heads = kept.iter().map(|at| raw.heads()[*at]).collect();
+    let twin = Twin { raw: &*raw, kept, heads, matrix: whitening(reader.noise_cov.as_ref().unwrap()) };
+    let plan = plan(&twin, &options()).unwrap();
+    assert!(plan.meta().steps.iter().all(|step| step.name != "prewhiten"));
+    let twin = Reader::open(plan.write(&twin, Vec::new(), &mut |_, _| {}).unwrap()).unwrap();
+    for (index, entry) in reader.meta.entries.iter().enumerate() {
+        let mask: Vec<bool> = reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect();
+        let image = |kspace: Array3<Complex32>| {
+            let filled = grappa::fill(&kspace, &mask, &entry.sampling, &grappa::Options::default()).unwrap();
+            let image = rss(&ifft2c(&filled));
+            let size = image.iter().map(|value| value * value).sum::<f32>().sqrt();
+            image / size
+        };
+        let (ours, theirs) = (image(reader.entry(index).unwrap()), image(twin.entry(index).unwrap()));
+        let apart = (&ours - &theirs).iter().map(|value| value * value).sum::<f32>().sqrt();
+        assert!(apart < 1e-4, "slice {index}: {apart}");
     }
 }

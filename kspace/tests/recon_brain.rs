@@ -4,14 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
+use kspace::Complex32;
 use kspace::format;
 use kspace::numerics::combine::rss;
 use kspace::numerics::fft::ifft2c;
 use kspace::numerics::grappa;
 use kspace::numerics::metrics::{nrmse, psnr, ssim};
-use kspace::prepare::{Options, plan};
+use kspace::prepare::{Compression, Options, plan};
 use kspace::prepared::Reader;
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
 
 #[expect(clippy::disallowed_methods, reason = "tests with data of others are switched on by the environment")]
 fn data() -> Option<PathBuf> {
@@ -22,31 +23,53 @@ fn data() -> Option<PathBuf> {
     folder
 }
 
-fn prepare(path: &Path) -> Reader<Vec<u8>> {
+fn prepare(path: &Path, compression: Compression) -> Reader<Vec<u8>> {
     let raw = format::open(path).unwrap();
-    let plan = plan(raw.as_ref(), &Options::default()).unwrap();
+    let plan = plan(raw.as_ref(), &Options { compression, ..Options::default() }).unwrap();
     Reader::open(plan.write(raw.as_ref(), Vec::new(), &mut |_, _| {}).unwrap()).unwrap()
 }
 
-fn grappa_image(path: &Path, acceleration: usize) -> Array2<f32> {
-    let reader = prepare(path);
+/// Root sum of squares in the units of the scanner.
+fn image(reader: &Reader<Vec<u8>>, kspace: &Array3<Complex32>) -> Array2<f32> {
+    let step = reader.meta.steps.iter().find(|step| step.name == "normalise").unwrap();
+    let factor = step.parameters["factor"].as_f64().unwrap() as f32;
+    rss(&ifft2c(kspace)) * factor
+}
+
+fn grappa_image(path: &Path, acceleration: usize, compression: Compression) -> (Array2<f32>, usize) {
+    let reader = prepare(path, compression);
     let sampling = reader.meta.entries[0].sampling;
     assert_eq!((sampling.acceleration, sampling.acs_lines >= 32), (acceleration, true));
     let mask: Vec<bool> = reader.mask.row(0).iter().map(|acquired| *acquired == 1).collect();
     let filled = grappa::fill(&reader.entry(0).unwrap(), &mask, &sampling, &grappa::Options::default()).unwrap();
-    rss(&ifft2c(&filled))
+    (image(&reader, &filled), reader.shape.coils)
 }
 
 #[test]
 fn grappa_reaches_the_measured_quality() {
     let Some(folder) = data() else { return };
-    let full = prepare(&folder.join("brain8_full.h5"));
+    let full = prepare(&folder.join("brain8_full.h5"), Compression::None);
     assert_eq!(full.meta.entries[0].sampling.acceleration, 1);
-    let reference = rss(&ifft2c(&full.entry(0).unwrap()));
+    let reference = image(&full, &full.entry(0).unwrap());
     for (name, acceleration, floor) in [("brain8_r4.h5", 4, 30.7), ("brain8_r3.h5", 3, 32.9)] {
-        let image = grappa_image(&folder.join(name), acceleration);
+        let (image, _) = grappa_image(&folder.join(name), acceleration, Compression::None);
         let (psnr, nrmse, ssim) = (psnr(&image, &reference), nrmse(&image, &reference), ssim(&image, &reference));
         println!("R={acceleration}: PSNR {psnr:.3} dB, NRMSE {nrmse:.4}, SSIM {ssim:.4}");
         assert!(psnr >= floor && ssim > 0.78, "R={acceleration}: {psnr} dB, {ssim}");
     }
+}
+
+#[test]
+fn virtual_coils_with_nearly_all_energy_give_nearly_the_same_image() {
+    let Some(folder) = data() else { return };
+    let full = prepare(&folder.join("brain8_full.h5"), Compression::None);
+    let reference = image(&full, &full.entry(0).unwrap());
+    let of = |compression| {
+        let (image, coils) = grappa_image(&folder.join("brain8_r4.h5"), 4, compression);
+        (psnr(&image, &reference), coils)
+    };
+    let (all, compressed) = (of(Compression::None), of(Compression::Energy(0.998)));
+    println!("{} coils {:.3} dB, {} virtual coils {:.3} dB", all.1, all.0, compressed.1, compressed.0);
+    assert!((all.0 - compressed.0).abs() < 0.3, "{all:?} {compressed:?}");
+    assert!(compressed.1 <= all.1);
 }
