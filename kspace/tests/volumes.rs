@@ -266,3 +266,52 @@ fn copies_are_averaged_by_their_number_in_the_data() {
         (&1.into(), &3.into())
     );
 }
+
+#[test]
+fn echo_planar_lines_meet_without_a_ghost() {
+    for (kx, ky, oversampling) in [(24, 16, 1.0), (33, 15, 1.0), (48, 16, 2.0)] {
+        let (constant, slope) = (0.7f32, -0.05f32);
+        let mut truth = volume([kx, ky, 1], 3);
+        // What lies outside of the field of view that is kept would be cropped.
+        let keep = (kx as f64 / oversampling) as usize;
+        let inside = kx / 2 - keep / 2..kx / 2 - keep / 2 + keep;
+        truth
+            .indexed_iter_mut()
+            .filter(|(at, _)| !inside.contains(&at.3))
+            .for_each(|(_, value)| *value = Complex32::default());
+        let kspace = kspace_of(&truth);
+        let mut scan = Scan::new([kx, ky, 1]);
+        scan.header.encodings[0].encoded.field_of_view_mm[0] = kx as f64;
+        scan.header.encodings[0].recon.field_of_view_mm[0] = keep as f64;
+        let forward = Flags::default();
+        let reversed = forward.with(Flags::REVERSE);
+        let navigator = |flags: Flags| flags.with(Flags::PHASE_CORRECTION).with(Flags::NAVIGATION);
+        for flags in [navigator(reversed), navigator(forward), navigator(reversed)] {
+            scan.acquire(&kspace, ky / 2, 0, flags);
+        }
+        (0..ky).for_each(|line| scan.acquire(&kspace, line, 0, if line % 2 == 0 { forward } else { reversed }));
+        let (mut inverse, mut back) = (Centred::inverse(kx), Centred::forward(kx));
+        for (head, samples) in
+            scan.heads.iter().zip(&mut scan.samples).filter(|(head, _)| head.flags.has(Flags::REVERSE))
+        {
+            assert!(head.flags.has(Flags::REVERSE));
+            for row in samples.chunks_exact_mut(kx) {
+                inverse.apply(row);
+                row.iter_mut().enumerate().for_each(|(x, value)| {
+                    *value *= Complex32::cis(constant + slope * (x as f32 - (kx / 2) as f32));
+                });
+                back.apply(row);
+                row.reverse();
+            }
+        }
+        let reader = prepare(&scan, &Options::default());
+        let step = reader.meta.steps.iter().find(|step| step.name == "correct_phase").unwrap();
+        assert!(
+            (step.parameters["mean_constant_rad"].as_f64().unwrap() - f64::from(constant)).abs() < 1e-3,
+            "{step:?}"
+        );
+        let image = ifft2c(&(reader.entry(0).unwrap() * factor(&reader)));
+        let expected = truth.slice(s![0, .., .., inside]).to_owned();
+        assert!(close(&image, &expected), "{kx} x {ky}");
+    }
+}

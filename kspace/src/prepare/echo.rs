@@ -18,6 +18,11 @@ pub(super) struct Placement {
 }
 
 impl Placement {
+    /// All samples of a readout of `points`, from left to right.
+    pub(super) const fn whole(points: usize) -> Self {
+        Self { first: 0, count: points, start: 0, reversed: false }
+    }
+
     /// The used samples from left to right.
     pub(super) fn used(self, samples: &[Complex32]) -> impl Iterator<Item = Complex32> {
         let Self { first, count, reversed, .. } = self;

@@ -8,6 +8,7 @@
 //! | `triage` | `triage` | tells imaging, calibration, navigator and noise readouts apart, refuses what is not reconstructed |
 //! | `prewhiten` | `whiten` | makes the noise of the coils independent and of known size |
 //! | `place_readout` | `echo` | asymmetric echoes, samples to discard, reversed lines |
+//! | `regrid_ramps`, `correct_phase` | [`epi`], `shots` | echo planar lines: samples on ramps, phase between the directions |
 //! | `remove_oversampling` | `oversampling` | crop along the readout |
 //! | `sort` | `sort` | lines to entries, rows and partitions |
 //! | `average` | `average` | mean of repeated lines |
@@ -25,12 +26,14 @@ mod average;
 mod calibration;
 pub mod compress;
 mod echo;
+pub mod epi;
 mod header;
 mod mixing;
 mod normalise;
 mod oversampling;
 pub mod probe;
 pub mod sampling;
+mod shots;
 mod slab;
 mod sort;
 mod stream;
@@ -53,6 +56,7 @@ pub use compress::Compression;
 use mixing::Mixing;
 use oversampling::Readout;
 pub use probe::Estimate;
+use shots::Shots;
 use sort::{Line, Sorted};
 use volume::Axes;
 
@@ -96,6 +100,8 @@ struct Chain {
     readout: Readout,
     /// The readout of a separate calibration scan.
     reference: Option<Readout>,
+    /// Phase correction of reversed lines.
+    shots: Shots,
     /// What is applied to the coils.
     mixing: Option<Mixing>,
     /// What samples are multiplied by.
@@ -147,6 +153,7 @@ pub fn plan(raw: &dyn RawScan, options: &Options) -> Result<Plan> {
     let recon_mm = encoding.recon.field_of_view_mm[0];
     let lines = triage.imaging.iter().chain(&triage.calibration);
     let readout = Readout::new(raw, encoding, recon_mm, lines, &mut log)?;
+    let shots = shots::plan(raw, &triage, &readout, &mut log)?;
     let mut sorted = sort::sort(raw, &triage, &mut log)?;
     let axes = volume::arrange(&mut sorted, &triage, &mut log)?;
     check_size(&sorted, &axes, triage.coils, readout.kept())?;
@@ -178,6 +185,7 @@ pub fn plan(raw: &dyn RawScan, options: &Options) -> Result<Plan> {
         axes,
         readout,
         reference,
+        shots,
         mixing: whitening.as_ref().map(|it| it.mixing.clone()),
         scale: 1.0,
     };

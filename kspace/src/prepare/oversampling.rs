@@ -3,6 +3,7 @@
 //! Scanners sample the readout twice as densely as the image needs, because it costs nothing. A centred inverse
 //! transform, a crop around the centre and a transform back keep the field of view that was asked for.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustfft::{Fft, FftDirection};
@@ -10,8 +11,9 @@ use serde_json::json;
 
 use super::Log;
 use super::echo::{Placement, place};
+use super::epi::{PhaseCorrection, Regrid};
 use crate::format::header::Encoding;
-use crate::format::{RawScan, ReadoutHead};
+use crate::format::{Flags, RawScan, ReadoutHead};
 use crate::numerics::fft;
 use crate::{Complex32, Error, Result};
 
@@ -24,6 +26,10 @@ const MAX_POINTS: usize = 1 << 16;
 pub(super) struct Readout {
     encoded: usize,
     kept: usize,
+    /// Field of view of the encoded readout, mm.
+    encoded_mm: f64,
+    /// For samples on the ramps of an echo planar gradient.
+    regrid: Option<Regrid>,
 }
 
 impl Readout {
@@ -54,11 +60,16 @@ impl Readout {
         } else if ratio > 1.0 + SAME_FIELD_OF_VIEW {
             kept = ((encoded as f64 / ratio).round() as usize).clamp(1, encoded);
         }
-        let it = Self { encoded, kept };
+        let encoded_mm = encoding.encoded.field_of_view_mm[0];
+        let mut it = Self { encoded, kept, encoded_mm, regrid: None };
 
         let (mut asymmetric, mut ignored) = (0usize, 0usize);
         for index in lines {
             let Some(head) = raw.heads().get(*index) else { continue };
+            if let (Some(ramp), None) = (&encoding.ramp, &it.regrid) {
+                it.regrid = Some(Regrid::new(ramp, head.samples.into(), encoded)?);
+                log.step("regrid_ramps", [("samples", json!(head.samples)), ("points", json!(encoded))]);
+            }
             let placement = it.place(head).map_err(|found| {
                 let expected = format!("at most {encoded} samples, the encoded matrix, around the centre of k-space");
                 Error::corrupt(format!("readout {index}"), found, expected)
@@ -85,9 +96,50 @@ impl Readout {
         self.kept
     }
 
+    /// Points of a readout before oversampling is removed.
+    pub(super) const fn encoded(&self) -> usize {
+        self.encoded
+    }
+
     /// Where the samples of a readout go, or what does not fit.
     pub(super) fn place(&self, head: &ReadoutHead) -> std::result::Result<Placement, String> {
-        place(head, self.encoded)
+        match &self.regrid {
+            None => place(head, self.encoded),
+            Some(regrid) if regrid.samples() == usize::from(head.samples) => Ok(Placement::whole(self.encoded)),
+            Some(regrid) => {
+                Err(format!("{} samples where other echo planar lines have {}", head.samples, regrid.samples()))
+            }
+        }
+    }
+
+    /// Samples `[coil, sample]` that [`Self::place`] speaks of: those on ramps evenly spaced in k-space, from left to right.
+    pub(super) fn straighten<'a>(&self, head: &ReadoutHead, samples: Cow<'a, [Complex32]>) -> Cow<'a, [Complex32]> {
+        let Some(regrid) = &self.regrid else { return samples };
+        let along: f32 = head.position.iter().zip(head.read_dir).map(|(a, b)| a * b).sum();
+        let offset = f64::from(along) / self.encoded_mm;
+        let mut rows = vec![Complex32::default(); usize::from(head.channels) * self.encoded];
+        let offset = if offset.is_finite() { offset } else { 0.0 };
+        regrid.apply(head.flags.has(Flags::REVERSE), offset, &samples, &mut rows);
+        Cow::Owned(rows)
+    }
+
+    /// A whole readout in hybrid space, `[coil, x]`, of the encoded width, with its centre in the middle.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a readout that does not fit.
+    pub(super) fn hybrid(&self, index: usize, head: &ReadoutHead, samples: &[Complex32]) -> Result<Vec<Complex32>> {
+        let expected = format!("a line of {} points around the centre of k-space", self.encoded);
+        let placement =
+            self.place(head).map_err(|found| Error::corrupt(format!("readout {index}"), found, expected))?;
+        let samples = self.straighten(head, Cow::Borrowed(samples));
+        let coils = usize::from(head.channels).max(1);
+        let mut rows = vec![Complex32::default(); coils * self.encoded];
+        let lines = samples.chunks_exact((samples.len() / coils).max(1));
+        for (row, samples) in rows.chunks_exact_mut(self.encoded).zip(lines) {
+            row[placement.start..].iter_mut().zip(placement.used(samples)).for_each(|(to, from)| *to = from);
+        }
+        fft::Centred::inverse(self.encoded).apply(&mut rows);
+        Ok(rows)
     }
 
     /// A worker with its own memory.
@@ -115,10 +167,17 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Adds `weight` times a readout to `row`.
-    pub(super) fn add(&mut self, samples: &[Complex32], placement: Placement, weight: f32, row: &mut [Complex32]) {
+    /// Adds `weight` times a readout to `row`, after the phase of a reversed line was corrected in hybrid space.
+    pub(super) fn add(
+        &mut self,
+        samples: &[Complex32],
+        placement: Placement,
+        phase: Option<&PhaseCorrection>,
+        weight: f32,
+        row: &mut [Complex32],
+    ) {
         let (encoded, kept, start) = (self.wide.len(), self.narrow.len(), placement.start);
-        if encoded == kept {
+        if encoded == kept && phase.is_none() {
             row[start..].iter_mut().zip(placement.used(samples)).for_each(|(to, from)| *to += from * weight);
             return;
         }
@@ -131,6 +190,9 @@ impl Worker {
             self.wide[if to < encoded { to } else { to - encoded }] = sample;
         }
         self.inverse.process_with_scratch(&mut self.wide, &mut self.scratch);
+        if let Some(phase) = phase {
+            phase.apply_origin_first(&mut self.wide);
+        }
         let (left, right) = (kept / 2, kept - kept / 2);
         self.narrow[..right].copy_from_slice(&self.wide[..right]);
         self.narrow[right..].copy_from_slice(&self.wide[encoded - left..]);
@@ -155,7 +217,7 @@ mod tests {
 
     fn run(readout: &Readout, head: &ReadoutHead, samples: &[Complex32]) -> Vec<Complex32> {
         let mut row = vec![Complex32::default(); readout.kept];
-        readout.worker().add(samples, readout.place(head).unwrap(), 1.0, &mut row);
+        readout.worker().add(samples, readout.place(head).unwrap(), None, 1.0, &mut row);
         row
     }
 
@@ -165,7 +227,7 @@ mod tests {
             let kept = ((encoded as f64 * share) as usize).max(1);
             let value = |at: usize| Complex32::from_polar(1.0 + (at as u32 * seed % 7) as f32, at as f32 * 1.7);
             let samples: Vec<_> = (0..encoded).map(value).collect();
-            let row = run(&Readout { encoded, kept }, &head(encoded as u16, encoded as u16 / 2), &samples);
+            let row = run(&Readout { encoded, kept, encoded_mm: 1.0, regrid: None }, &head(encoded as u16, encoded as u16 / 2), &samples);
             let image = ifft2c(&Array3::from_shape_vec((1, 1, encoded), samples).unwrap());
             let first = encoded / 2 - kept / 2;
             let expected = fft2c(&image.slice(s![.., .., first..first + kept]).to_owned());

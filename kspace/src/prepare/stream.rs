@@ -147,7 +147,8 @@ pub(super) fn plane(
     for copies in copies(lines) {
         let Ok(slot) = rows.binary_search(&copies[0].row) else { continue };
         for line in copies {
-            readouts.push((read(source, readout, line)?, chain.scale / copies.len() as f32, slot));
+            let phase = chain.shots.of(line.readout);
+            readouts.push((read(source, readout, line)?, phase, chain.scale / copies.len() as f32, slot));
         }
     }
     let size = rows.len() * kx;
@@ -155,10 +156,11 @@ pub(super) fn plane(
     compact.par_chunks_mut(size.max(1)).enumerate().for_each_init(
         || readout.worker(),
         |worker, (coil, plane)| {
-            for ((samples, placement), weight, slot) in &readouts {
+            for ((samples, placement), phase, weight, slot) in &readouts {
                 let count = samples.len() / coils;
                 let row = &mut plane[slot * kx..(slot + 1) * kx];
-                worker.add(&samples[coil * count..(coil + 1) * count], *placement, *weight, row);
+                let phase = phase.and_then(|coils| coils.get(coil));
+                worker.add(&samples[coil * count..(coil + 1) * count], *placement, phase, *weight, row);
             }
         },
     );
@@ -189,5 +191,5 @@ fn read<'a>(source: Source<'a>, readout: &Readout, line: &Line) -> Result<Placed
             format!("{expected} samples, as its head states"),
         ));
     }
-    Ok((samples, placement))
+    Ok((readout.straighten(head, samples), placement))
 }
