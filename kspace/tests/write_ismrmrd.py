@@ -1,7 +1,8 @@
 """Writes one small scan as ISMRMRD HDF5 in many layouts, and files that only look like it, for formats.rs.
 
     write_ismrmrd.py FOLDER
-Files in FOLDER/good hold the same readouts, which are printed as JSON; those in FOLDER/other are to be refused.
+Files in FOLDER/good hold the same readouts, which are printed as JSON; those in FOLDER/other are to be refused; that in
+FOLDER/several holds several measurements.
 """
 
 import json
@@ -103,12 +104,8 @@ def good(folder):
 def other(folder):
     path = lambda name: os.path.join(folder, name + ".h5")
     one = {"chunks": (1,), "maxshape": (None,)}
-    scan(path("two_measurements"), **one)
-    scan(path("two_measurements"), group="dataset_2", mode="a", **one)
     scan(path("doubles"), data=np.dtype("<f8"), **one)
     scan(path("lzf"), chunks=(16,), compression="lzf")
-    with h5py.File(path("fastmri"), "w") as f:
-        f["kspace"], f["ismrmrd_header"] = np.zeros((2, 3, 8, 4), np.complex64), XML
     with h5py.File(path("images_only"), "w") as f:
         f["dataset/xml"], f["dataset/image_0/data"] = XML, np.zeros((1, 1, 1, 8, 8), np.float32)
     with h5py.File(path("plain"), "w") as f:
@@ -128,6 +125,22 @@ def other(folder):
         f.create_dataset("dataset/data", (40,), record(False), **one)
 
 
+def several(folder):
+    """One measurement, then noise beside images, then the first one under a second name."""
+    path = os.path.join(folder, "groups.h5")
+    one = {"chunks": (1,), "maxshape": (None,)}
+    scan(path, group="b", **one)
+    scan(path, group="a", mode="a", **one)
+    with h5py.File(path, "a", libver=("earliest", "v108")) as f:
+        data = f["a/data"]
+        for number, row in enumerate(data[:]):
+            row["head"]["flags"] = 1 << 18
+            data[number] = row
+        f["c"] = f["b"]
+        f["images/xml"] = XML
+        f["images/image_0/data"] = np.zeros((1, 1, 1, 8, 8), np.float32)
+
+
 def describe(head, data):
     samples = data.astype(np.float64).reshape(-1, 2)
     weight = 1 + np.arange(len(samples))
@@ -140,7 +153,7 @@ def describe(head, data):
     }
 
 
-for name, write in (("good", good), ("other", other)):
+for name, write in (("good", good), ("other", other), ("several", several)):
     os.makedirs(os.path.join(sys.argv[1], name))
     write(os.path.join(sys.argv[1], name))
 json.dump([describe(head, data) for head, data in readouts()], sys.stdout)

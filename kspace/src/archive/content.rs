@@ -9,8 +9,12 @@ const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Content {
-    /// HDF5, the container of ISMRMRD.
+    /// HDF5, the container of ISMRMRD and of fastMRI.
     Hdf5,
+    /// A stream of ISMRMRD messages.
+    IsmrmrdStream,
+    /// The header of a BART array, whose samples lie in another file.
+    BartHeader,
     /// Siemens raw data.
     SiemensDat,
     /// k-space of a kind that is not read, and what converts it.
@@ -38,15 +42,18 @@ pub struct OtherRaw {
     advice: &'static str,
 }
 
-const STREAM: OtherRaw =
-    OtherRaw { name: "an ISMRMRD stream", advice: "convert it to an ISMRMRD file with ismrmrd_stream_to_hdf5" };
 const MRD2: OtherRaw = OtherRaw { name: "an MRD 2 file", advice: "convert it to ISMRMRD HDF5 with mrd_to_ismrmrd" };
-const BART: OtherRaw = OtherRaw {
-    name: "a BART header",
-    advice: "it lacks geometry and flags: write its data as ISMRMRD HDF5 with the Python package ismrmrd",
-};
 const BRUKER: OtherRaw =
     OtherRaw { name: "a Bruker parameter file", advice: "convert the scan to ISMRMRD HDF5 with bruker_to_ismrmrd" };
+const PHILIPS: OtherRaw = OtherRaw {
+    name: "a parameter file of Philips raw data",
+    advice: "convert the scan to ISMRMRD HDF5 with philips_to_ismrmrd",
+};
+const GE: OtherRaw = OtherRaw { name: "a P-file of GE", advice: "convert it to ISMRMRD HDF5 with ge_to_ismrmrd" };
+const VARIAN: OtherRaw = OtherRaw {
+    name: "a parameter file of Agilent or Varian",
+    advice: "no converter is known: write the data as ISMRMRD HDF5 with the Python package ismrmrd",
+};
 
 impl Content {
     /// Bytes that are enough to tell: an HDF5 file may start after a user block of up to 2048 bytes.
@@ -56,7 +63,7 @@ impl Content {
     #[must_use]
     pub fn of(head: &[u8]) -> Self {
         let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
-        let known: [(usize, &[u8], Self); 21] = [
+        let known: [(usize, &[u8], Self); 24] = [
             (257, b"ustar", Self::Tar),
             (0, b"\x1f\x8b", Self::Compressed(Codec::Gzip)),
             (0, b"\x28\xb5\x2f\xfd", Self::Compressed(Codec::Zstd)),
@@ -67,8 +74,11 @@ impl Content {
             (0, b"7z\xbc\xaf\x27\x1c", Self::OtherArchive("a 7z archive")),
             (0, b"Rar!", Self::OtherArchive("a rar archive")),
             (0, b"yardl", Self::OtherRaw(&MRD2)),
-            (0, b"# Dimensions", Self::OtherRaw(&BART)),
+            (0, b"# Dimensions", Self::BartHeader),
             (0, b"##TITLE=", Self::OtherRaw(&BRUKER)),
+            (0, b"# === DATA DESCRIPTION FILE", Self::OtherRaw(&PHILIPS)),
+            (34, b"GE_MED_NMR", Self::OtherRaw(&GE)),
+            (34, b"INVALIDNMR", Self::OtherRaw(&GE)),
             (128, b"DICM", Self::Other("a DICOM file")),
             (344, b"n+1\0", Self::Other("a NIfTI file")),
             (344, b"ni1\0", Self::Other("a NIfTI header")),
@@ -96,12 +106,12 @@ impl Content {
             return Self::SiemensDat;
         }
         if is_stream(head) {
-            return Self::OtherRaw(&STREAM);
+            return Self::IsmrmrdStream;
         }
         let printable = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..);
         if head.iter().all(printable) && std::str::from_utf8(&head[..head.len().min(512)]).is_ok_and(|t| !t.is_empty())
         {
-            return Self::Text;
+            return text(head);
         }
         Self::Unknown
     }
@@ -109,7 +119,7 @@ impl Content {
     /// Whether the file may hold k-space. Reading it decides.
     #[must_use]
     pub const fn is_raw(self) -> bool {
-        matches!(self, Self::Hdf5 | Self::SiemensDat)
+        matches!(self, Self::Hdf5 | Self::IsmrmrdStream | Self::BartHeader | Self::SiemensDat)
     }
 
     /// A name for people.
@@ -117,6 +127,8 @@ impl Content {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hdf5 => "an HDF5 file",
+            Self::IsmrmrdStream => "an ISMRMRD stream",
+            Self::BartHeader => "a BART header",
             Self::SiemensDat => "a Siemens raw data file",
             Self::Tar => "a tar archive",
             Self::Compressed(Codec::Gzip) => "a gzip archive",
@@ -170,11 +182,39 @@ fn is_siemens(head: &[u8]) -> bool {
     is_vd || is_vb
 }
 
+/// Text files of scanners that have no signature.
+///
+/// Every line of a Philips `.sin` file is three numbers, a name and values, with colons between. Agilent and Varian
+/// begin a parameter with its name and ten numbers.
+fn text(head: &[u8]) -> Content {
+    let head = String::from_utf8_lossy(head);
+    let is_number = |word: &str| word.parse::<f64>().is_ok();
+    let of_sin = |line: &str| {
+        let mut parts = line.split(':').map(str::trim);
+        let numbers = parts
+            .next()
+            .is_some_and(|part| part.split_whitespace().count() == 3 && part.split_whitespace().all(is_number));
+        let name = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && !part.contains(' ');
+        numbers && parts.next().is_some_and(name) && parts.next().is_some()
+    };
+    // The last line may be cut.
+    let lines = head.lines().count().saturating_sub(1);
+    if head.lines().take(lines).filter(|line| of_sin(line)).count() >= 3 {
+        return Content::OtherRaw(&PHILIPS);
+    }
+    let mut first = head.lines().next().unwrap_or_default().split_whitespace();
+    let named = first.next().is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
+    if named && first.clone().count() == 10 && first.all(is_number) {
+        return Content::OtherRaw(&VARIAN);
+    }
+    Content::Text
+}
+
 /// An ISMRMRD stream starts with message 1 (a name in 1024 bytes), 2 or 3 (a length, then text), the header being XML.
 fn is_stream(head: &[u8]) -> bool {
     let Some([low, high]) = head.first_chunk() else { return false };
     match u16::from_le_bytes([*low, *high]) {
-        1 => head.get(1026..1028) == Some(&[3, 0]) && is_xml(head, 1032),
+        1 => matches!(head.get(1026..1028), Some([2 | 3, 0])) && is_xml(head, 1032),
         2 | 3 => is_xml(head, 6),
         _ => false,
     }
@@ -205,9 +245,22 @@ mod tests {
     #[test]
     fn streams_are_told_by_their_first_message() {
         let header = [&3_u16.to_le_bytes()[..], &20_u32.to_le_bytes(), b"<?xml version=\"1.0\"?>"].concat();
-        assert_eq!(Content::of(&header), Content::OtherRaw(&STREAM));
+        assert_eq!(Content::of(&header), Content::IsmrmrdStream);
         let named = [&1_u16.to_le_bytes()[..], &[0; 1024], &header].concat();
-        assert_eq!(Content::of(&named), Content::OtherRaw(&STREAM));
+        assert_eq!(Content::of(&named), Content::IsmrmrdStream);
+    }
+
+    #[test]
+    fn text_files_of_scanners_are_told_by_their_lines() {
+        let list = b"# === DATA DESCRIPTION FILE ======\n#\n# CAUTION - Investigational device.\n";
+        assert_eq!(Content::of(list), Content::OtherRaw(&PHILIPS));
+        let sin = b"0.3\n\n  1  0  0: recon_part : 1\n  1  0  0: max_measured_channels : 8\n  1  0  1: echo_times : 4.6\n 1 0";
+        assert_eq!(Content::of(sin), Content::OtherRaw(&PHILIPS));
+        let procpar = b"acqcycles 1 1 32767 0 1 2 1 0 1 64\n1 1 \n0 \n";
+        assert_eq!(Content::of(procpar), Content::OtherRaw(&VARIAN));
+        let p_file = [&[0; 34][..], b"GE_MED_NMR", &[0; 60]].concat();
+        assert_eq!(Content::of(&p_file), Content::OtherRaw(&GE));
+        assert_eq!(Content::of(b"12 11 2026: measured: 3\nnotes 1 2 3\n"), Content::Text);
     }
 
     #[test]

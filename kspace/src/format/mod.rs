@@ -7,17 +7,30 @@
 //! |---|---|
 //! | [`header`] | the typed ISMRMRD XML header |
 //! | [`xml`] | reads that header from text |
-//! | [`ismrmrd`] | ISMRMRD HDF5 files, read in place |
+//! | `mend` | follows the readouts where that header is incomplete or contradicts them |
+//! | `ismrmrd` | ISMRMRD HDF5 files, read in place |
+//! | `stream` | streams of ISMRMRD messages |
+//! | `fastmri` | the HDF5 files of the fastMRI data set |
+//! | [`bart`] | BART's `.cfl` and `.hdr`, read and written |
+//! | `hdf5` | the structure of HDF5 files |
+//! | `mapped` | files in memory, read in place |
 //! | [`measurements`] | which measurements of one or more files are scans, and which noise belongs to them |
 
+pub mod bart;
+mod fastmri;
+mod hdf5;
 pub mod header;
-pub mod ismrmrd;
+mod ismrmrd;
+mod mapped;
 pub mod measurements;
+mod mend;
+mod stream;
 pub mod xml;
 
 use std::borrow::Cow;
 use std::path::Path;
 
+use crate::archive::Content;
 use crate::{Complex32, Error, Result};
 
 /// Flags of a readout, numbered from 1 as in the ISMRMRD standard.
@@ -131,6 +144,37 @@ pub struct ReadoutHead {
     pub counters: Counters,
 }
 
+impl ReadoutHead {
+    /// Whether its samples are stored in a compressed form.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        (Flags::COMPRESSION_1..=Flags::COMPRESSION_4).any(|flag| self.flags.has(flag))
+    }
+
+    /// Whether it is a line of an image: no noise, no correction and not for calibration alone.
+    #[must_use]
+    pub fn is_imaging(&self) -> bool {
+        const OTHERS: [u32; 9] = [
+            Flags::NOISE,
+            Flags::NAVIGATION,
+            Flags::PHASE_CORRECTION,
+            Flags::HP_FEEDBACK,
+            Flags::DUMMY,
+            Flags::RT_FEEDBACK,
+            Flags::SURFACE_COIL_CORRECTION,
+            Flags::PHASE_STABILISATION_REFERENCE,
+            Flags::PHASE_STABILISATION,
+        ];
+        !self.is_calibration() && !OTHERS.iter().any(|flag| self.flags.has(*flag))
+    }
+
+    /// Whether it is a calibration line that is not part of the image.
+    #[must_use]
+    pub const fn is_calibration(&self) -> bool {
+        self.flags.has(Flags::CALIBRATION) && !self.flags.has(Flags::CALIBRATION_AND_IMAGING)
+    }
+}
+
 /// An opened raw data file.
 pub trait RawScan: Send + Sync {
     /// Name of the format, for people.
@@ -154,12 +198,54 @@ pub trait RawScan: Send + Sync {
     }
 }
 
-/// Opens every measurement of a raw data file, of a kind told by its content, in the order of the file.
+/// Opens every measurement of a raw data file, of a kind told by its content, in the order of the file. The two files of
+/// BART lie beside each other; the path of either will do.
 ///
 /// # Errors
 /// [`crate::Error::Unsupported`] for a file that is not k-space or of a kind that is not read.
 pub fn open_all(path: &Path) -> Result<Vec<Box<dyn RawScan>>> {
-    ismrmrd::open(path).map(|scan| vec![Box::new(scan) as Box<dyn RawScan>])
+    let map = mapped::Mapped::open(path)?;
+    let head = map.bytes().get(..Content::HEAD_LENGTH as usize).unwrap_or(map.bytes());
+    if bart::is_samples(path) {
+        return Ok(vec![Box::new(bart::open(path)?)]);
+    }
+    match Content::of(head) {
+        Content::Hdf5 => {
+            let file = hdf5::Hdf5::of(map)?;
+            if fastmri::is(&file)? {
+                return Ok(vec![Box::new(fastmri::open(file)?)]);
+            }
+            let scans = ismrmrd::open_all(file)?;
+            Ok(scans.into_iter().map(|scan| Box::new(scan) as Box<dyn RawScan>).collect())
+        }
+        Content::IsmrmrdStream => Ok(vec![Box::new(stream::open(map)?)]),
+        Content::BartHeader => Ok(vec![Box::new(bart::open(path)?)]),
+        other => Err(other.refusal()),
+    }
+}
+
+/// Readouts in memory: 128 bytes each.
+const MAX_READOUTS: u64 = 8 << 20;
+
+/// Checks the number of readouts before their heads are made.
+fn check_readouts(found: u64) -> Result<()> {
+    if found > MAX_READOUTS {
+        return Err(Error::Limit { what: "the number of readouts", found, limit: MAX_READOUTS });
+    }
+    Ok(())
+}
+
+/// A readout was asked for that the scan does not have.
+fn no_such_readout(readout: usize, readouts: usize) -> Error {
+    Error::corrupt("a readout number", readout, format!("less than {readouts}"))
+}
+
+/// Samples were asked for that are not stored as such.
+fn compressed(readout: usize) -> Error {
+    Error::unsupported(
+        format!("the samples of readout {readout} are compressed"),
+        "send the scan without compression of samples",
+    )
 }
 
 /// Opens the one scan of a raw data file, with its noise scan.

@@ -1,7 +1,9 @@
 //! Reads the ISMRMRD XML header.
 //!
 //! Elements are found by their local names, whatever the prefix; unknown ones are passed over. Numbers are read
-//! leniently, since converters write counts as `300.000000`. Document types and entities are refused.
+//! leniently, since converters write counts as `300.000000`; what is missing stays zero or empty, and what is not a number
+//! is left out with a warning, since [`super::mend`] takes the most of it from the readouts. Document types and entities are
+//! refused.
 
 use std::str::FromStr;
 
@@ -44,91 +46,95 @@ impl Element {
     }
 
     /// The number at `path`, if the element is there.
-    fn number(&self, path: &[&str]) -> Result<Option<f64>> {
-        self.text_at(path).map(|text| number(path, &text)).transpose()
+    fn number(&self, path: &[&str], warnings: &mut Vec<String>) -> Option<f64> {
+        number(path, &self.text_at(path)?, warnings)
     }
 
     /// The count at `path`: a whole number that is not negative.
-    fn count<T: TryFrom<u64>>(&self, path: &[&str]) -> Result<Option<T>> {
-        let Some(value) = self.number(path)? else { return Ok(None) };
+    fn count<T: TryFrom<u64>>(&self, path: &[&str], warnings: &mut Vec<String>) -> Option<T> {
+        let value = self.number(path, warnings)?;
         let whole = value.fract() == 0.0 && (0.0..9e15).contains(&value);
-        match T::try_from(value as u64) {
-            Ok(count) if whole => Ok(Some(count)),
-            _ => Err(Error::corrupt(element_name(path), value, "a whole number that is not negative")),
+        let count = T::try_from(value as u64).ok().filter(|_| whole);
+        if count.is_none() {
+            warn(warnings, path, "a whole number of its range");
         }
+        count
     }
 
-    fn numbers(&self, name: &str) -> Result<Vec<f64>> {
-        self.all(name).map(|element| number(&[name], element.text.trim())).collect()
-    }
-}
-
-fn element_name(path: &[&str]) -> String {
-    format!("header element {}", path.join("/"))
-}
-
-fn number(path: &[&str], text: &str) -> Result<f64> {
-    match f64::from_str(text) {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err(Error::corrupt(element_name(path), "text", "a number")),
+    fn numbers(&self, name: &str, warnings: &mut Vec<String>) -> Vec<f64> {
+        self.all(name).filter_map(|element| number(&[name], element.text.trim(), warnings)).collect()
     }
 }
 
-/// Reads a header.
+fn number(path: &[&str], text: &str, warnings: &mut Vec<String>) -> Option<f64> {
+    let value = f64::from_str(text).ok().filter(|value| value.is_finite());
+    if value.is_none() {
+        warn(warnings, path, "a number");
+    }
+    value
+}
+
+/// Says once that an element is not used.
+fn warn(warnings: &mut Vec<String>, path: &[&str], expected: &str) {
+    let text = format!("header element {} is not {expected} and is not used", path.join("/"));
+    if !warnings.contains(&text) {
+        warnings.push(text);
+    }
+}
+
+/// Reads a header. Beside it stands what could not be read in it.
 ///
 /// # Errors
-/// [`Error::Limit`] for more than 16 MiB, [`Error::Corrupt`] for text that is not XML or lacks what a
-/// reconstruction needs: at least one encoding with its matrix and field of view.
-pub fn parse(text: &str) -> Result<Header> {
+/// [`Error::Limit`] for more than 16 MiB, [`Error::Corrupt`] for text that is not XML.
+pub fn parse(text: &str) -> Result<(Header, Vec<String>)> {
     if text.len() > MAX_BYTES {
         let (found, limit) = (text.len() as u64, MAX_BYTES as u64);
         return Err(Error::Limit { what: "the length of the XML header", found, limit });
     }
     let root = tree(text)?;
-    let encodings = root.all("encoding").map(encoding).collect::<Result<Vec<_>>>()?;
-    if encodings.is_empty() {
-        return Err(Error::corrupt("the XML header", "no element `encoding`", "at least one"));
-    }
+    let mut warnings = Vec::new();
+    let log = &mut warnings;
     let system = match root.child("acquisitionSystemInformation") {
         Some(element) => System {
             vendor: element.text_at(&["systemVendor"]),
             model: element.text_at(&["systemModel"]),
-            field_strength_t: element.number(&["systemFieldStrength_T"])?,
-            relative_noise_bandwidth: element.number(&["relativeReceiverNoiseBandwidth"])?,
-            channels: element.count(&["receiverChannels"])?,
-            coil_names: coil_names(element)?,
+            field_strength_t: element.number(&["systemFieldStrength_T"], log),
+            relative_noise_bandwidth: element.number(&["relativeReceiverNoiseBandwidth"], log),
+            channels: element.count(&["receiverChannels"], log),
+            coil_names: coil_names(element, log),
         },
         None => System::default(),
     };
     let sequence = match root.child("sequenceParameters") {
         Some(element) => Sequence {
-            tr_ms: element.numbers("TR")?,
-            te_ms: element.numbers("TE")?,
-            ti_ms: element.numbers("TI")?,
-            flip_angle_deg: element.numbers("flipAngle_deg")?,
+            tr_ms: element.numbers("TR", log),
+            te_ms: element.numbers("TE", log),
+            ti_ms: element.numbers("TI", log),
+            flip_angle_deg: element.numbers("flipAngle_deg", log),
         },
         None => Sequence::default(),
     };
-    Ok(Header {
-        h1_frequency_hz: root.number(&["experimentalConditions", "H1resonanceFrequency_Hz"])?,
+    let header = Header {
+        h1_frequency_hz: root.number(&["experimentalConditions", "H1resonanceFrequency_Hz"], log),
         system,
-        encodings,
+        encodings: root.all("encoding").map(|element| encoding(element, log)).collect(),
         sequence,
         patient_position: root.text_at(&["measurementInformation", "patientPosition"]),
         measurement_id: root.text_at(&["measurementInformation", "measurementID"]),
         noise_dependency: root.child("measurementInformation").and_then(noise_dependency),
-    })
+    };
+    Ok((header, warnings))
 }
 
 /// Names of the coil elements by their number, as converters write them in any order.
-fn coil_names(system: &Element) -> Result<Vec<String>> {
+fn coil_names(system: &Element, warnings: &mut Vec<String>) -> Vec<String> {
     let mut labels = Vec::new();
     for label in system.all("coilLabel") {
-        let number: Option<u32> = label.count(&["coilNumber"])?;
+        let number: Option<u32> = label.count(&["coilNumber"], warnings);
         labels.push((number.unwrap_or(0), label.text_at(&["coilName"]).unwrap_or_default()));
     }
     labels.sort_by_key(|(number, _)| *number);
-    Ok(labels.into_iter().map(|(_, name)| name).collect())
+    labels.into_iter().map(|(_, name)| name).collect()
 }
 
 /// The measurement that a scan names as its noise scan.
@@ -140,46 +146,44 @@ fn noise_dependency(information: &Element) -> Option<String> {
 
 /// Ramp sampling of an echo planar readout, as the converters describe it: `trajectoryDescription` with the parameters
 /// `rampUpTime`, `flatTopTime`, `rampDownTime`, `acqDelayTime` and `dwellTime`, in us.
-fn ramp(encoding: &Element) -> Result<Option<Ramp>> {
-    let Some(description) = encoding.child("trajectoryDescription") else { return Ok(None) };
-    let value = |wanted: &str| {
+fn ramp(encoding: &Element, warnings: &mut Vec<String>) -> Option<Ramp> {
+    let description = encoding.child("trajectoryDescription")?;
+    let mut value = |wanted: &str| {
         let of = |it: &&Element| it.text_at(&["name"]).as_deref() == Some(wanted);
         let kinds = ["userParameterLong", "userParameterDouble"];
-        let found = kinds.iter().find_map(|kind| description.all(kind).find(of));
-        found.map_or(Ok(None), |it| it.number(&["value"]))
+        kinds.iter().find_map(|kind| description.all(kind).find(of))?.number(&["value"], warnings)
     };
-    let (up, flat, down) = (value("rampUpTime")?, value("flatTopTime")?, value("rampDownTime")?);
-    let (delay, dwell) = (value("acqDelayTime")?, value("dwellTime")?);
-    Ok(match (up, flat, down, delay, dwell) {
-        (Some(up_us), Some(flat_us), Some(down_us), Some(delay_us), Some(dwell_us)) => {
-            Some(Ramp { up_us, flat_us, down_us, delay_us, dwell_us })
-        }
-        _ => None,
+    Some(Ramp {
+        up_us: value("rampUpTime")?,
+        flat_us: value("flatTopTime")?,
+        down_us: value("rampDownTime")?,
+        delay_us: value("acqDelayTime")?,
+        dwell_us: value("dwellTime")?,
     })
 }
 
-fn encoding(element: &Element) -> Result<Encoding> {
+fn encoding(element: &Element, log: &mut Vec<String>) -> Encoding {
     let trajectory = match element.text_at(&["trajectory"]).map(|name| name.to_ascii_lowercase()).as_deref() {
         None | Some("cartesian") => Trajectory::Cartesian,
         Some("epi") => Trajectory::Epi,
         Some(other) => Trajectory::Other(known_trajectory(other).to_owned()),
     };
     let parallel = element.child("parallelImaging");
-    let factor = |name: &str| parallel.map_or(Ok(None), |p| p.number(&["accelerationFactor", name]));
-    let acceleration = match (factor("kspace_encoding_step_1")?, factor("kspace_encoding_step_2")?) {
+    let mut factor = |name: &str| parallel?.number(&["accelerationFactor", name], log);
+    let acceleration = match (factor("kspace_encoding_step_1"), factor("kspace_encoding_step_2")) {
         (None, None) => None,
         (first, second) => Some([first.unwrap_or(1.0), second.unwrap_or(1.0)]),
     };
-    Ok(Encoding {
-        encoded: space(element, "encodedSpace")?,
-        recon: space(element, "reconSpace")?,
-        limits: limits(element.child("encodingLimits"))?,
+    Encoding {
+        encoded: space(element, "encodedSpace", log),
+        recon: space(element, "reconSpace", log),
+        limits: limits(element.child("encodingLimits"), log),
         trajectory,
         acceleration,
         calibration_mode: parallel.and_then(|p| p.text_at(&["calibrationMode"])),
-        multiband: parallel.map_or(Ok(None), |p| p.number(&["multiband", "multiband_factor"]))?,
-        ramp: ramp(element)?,
-    })
+        multiband: parallel.and_then(|p| p.number(&["multiband", "multiband_factor"], log)),
+        ramp: ramp(element, log),
+    }
 }
 
 /// The names of the standard; free text of a header never reaches an error message.
@@ -187,38 +191,35 @@ fn known_trajectory(name: &str) -> &'static str {
     ["radial", "goldenangle", "spiral"].into_iter().find(|known| *known == name).unwrap_or("other")
 }
 
-fn space(element: &Element, name: &'static str) -> Result<Space> {
-    let space = element.child(name).ok_or_else(|| {
-        Error::corrupt("the XML header", format!("an encoding without `{name}`"), "its matrix and field of view")
-    })?;
+/// A space, zero where the header has nothing.
+fn space(element: &Element, name: &'static str, warnings: &mut Vec<String>) -> Space {
     let mut result = Space::default();
     for (axis, letter) in ["x", "y", "z"].into_iter().enumerate() {
-        let missing =
-            |what: &str| Error::corrupt(format!("header element {name}/{what}/{letter}"), "nothing", "a number");
-        result.matrix[axis] = space.count(&["matrixSize", letter])?.ok_or_else(|| missing("matrixSize"))?;
-        result.field_of_view_mm[axis] =
-            space.number(&["fieldOfView_mm", letter])?.ok_or_else(|| missing("fieldOfView_mm"))?;
+        result.matrix[axis] = element.count(&[name, "matrixSize", letter], warnings).unwrap_or(0);
+        result.field_of_view_mm[axis] = element.number(&[name, "fieldOfView_mm", letter], warnings).unwrap_or(0.0);
     }
-    Ok(result)
+    result
 }
 
-fn limits(element: Option<&Element>) -> Result<Limits> {
-    let Some(element) = element else { return Ok(Limits::default()) };
-    let limit = |name: &str| -> Result<Option<Limit>> {
-        let Some(range) = element.child(name) else { return Ok(None) };
-        let value = |part: &str| range.count(&[part]).map(|count| count.unwrap_or(0));
-        Ok(Some(Limit { minimum: value("minimum")?, maximum: value("maximum")?, center: value("center")? }))
+/// Limits that are complete; the centre of a counter that is not spatial is often left out.
+fn limits(element: Option<&Element>, warnings: &mut Vec<String>) -> Limits {
+    let mut limit = |name: &str| -> Option<Limit> {
+        let element = element?;
+        element.child(name)?;
+        let mut value = |part: &str| element.count(&[name, part], warnings);
+        let (minimum, maximum, center) = (value("minimum"), value("maximum"), value("center"));
+        Some(Limit { minimum: minimum.unwrap_or(0), maximum: maximum?, center: center.unwrap_or(0) })
     };
-    Ok(Limits {
-        step_1: limit("kspace_encoding_step_1")?,
-        step_2: limit("kspace_encoding_step_2")?,
-        average: limit("average")?,
-        slice: limit("slice")?,
-        contrast: limit("contrast")?,
-        phase: limit("phase")?,
-        repetition: limit("repetition")?,
-        set: limit("set")?,
-    })
+    Limits {
+        step_1: limit("kspace_encoding_step_1"),
+        step_2: limit("kspace_encoding_step_2"),
+        average: limit("average"),
+        slice: limit("slice"),
+        contrast: limit("contrast"),
+        phase: limit("phase"),
+        repetition: limit("repetition"),
+        set: limit("set"),
+    }
 }
 
 /// The root element. Text of entities other than the five of XML is refused, so nothing can expand.
@@ -302,7 +303,8 @@ mod tests {
 
     #[test]
     fn elements_are_found_under_any_prefix() -> Result<()> {
-        let header = parse(MINIMAL)?;
+        let (header, warnings) = parse(MINIMAL)?;
+        assert!(warnings.is_empty());
         let encoding = &header.encodings[0];
         assert_eq!(encoding.encoded.matrix, [640, 320, 1]);
         assert_eq!(encoding.recon.field_of_view_mm, [220.0, 220.0, 3.0]);
@@ -310,13 +312,13 @@ mod tests {
         assert_eq!(encoding.acceleration, Some([4.0, 1.0]));
         assert_eq!(header.sequence.te_ms, [10.0, 20.5]);
         assert_eq!(header.patient_position.as_deref(), Some("HFS"));
-        assert_eq!(parse(&MINIMAL.replace("i:", "").replace(":i=", "="))?, header);
+        assert_eq!(parse(&MINIMAL.replace("i:", "").replace(":i=", "="))?.0, header);
         Ok(())
     }
 
     #[test]
     fn trajectories_keep_only_names_of_the_standard() -> Result<()> {
-        let with = |name: &str| parse(&MINIMAL.replace(">cartesian<", &format!(">{name}<")));
+        let with = |name: &str| parse(&MINIMAL.replace(">cartesian<", &format!(">{name}<"))).map(|(header, _)| header);
         assert_eq!(with("radial   ")?.encodings[0].trajectory, Trajectory::Other("radial".to_owned()));
         assert_eq!(with("EPI")?.encodings[0].trajectory, Trajectory::Epi);
         assert_eq!(with("Jane Doe")?.encodings[0].trajectory, Trajectory::Other("other".to_owned()));
@@ -324,13 +326,62 @@ mod tests {
     }
 
     #[test]
-    fn a_header_without_what_is_needed_says_what_is_missing() {
-        let missing = |from: &str| parse(&MINIMAL.replacen(from, "", 1)).map_err(|error| error.to_string());
-        let error = missing("<i:y>320.000000</i:y>");
-        assert!(error.is_err_and(|text| text.contains("encodedSpace/matrixSize/y")));
-        assert!(parse("<ismrmrdHeader/>").is_err_and(|error| error.to_string().contains("encoding")));
-        let negative = parse(&MINIMAL.replace(">320.000000<", ">-3<")).map_err(|error| error.to_string());
-        assert!(negative.is_err_and(|text| text.contains("not negative")));
+    fn what_is_missing_is_zero_and_what_is_no_number_is_left_out() -> Result<()> {
+        let (header, warnings) = parse(&MINIMAL.replacen("<i:y>320.000000</i:y>", "", 1))?;
+        assert_eq!((header.encodings[0].encoded.matrix, warnings.len()), ([640, 0, 1], 0));
+        assert_eq!(parse("<ismrmrdHeader/>")?, (Header::default(), Vec::new()));
+        for wrong in [">-3<", ">Jane Doe<", ">1.5<", ">1e30<", ">nan<"] {
+            let (header, warnings) = parse(&MINIMAL.replace(">320.000000<", wrong))?;
+            assert_eq!(header.encodings[0].encoded.matrix, [640, 0, 1], "{wrong}");
+            assert!(warnings[0].contains("encodedSpace/matrixSize/y") && !warnings[0].contains("Jane"), "{warnings:?}");
+        }
+        let (header, _) = parse(&MINIMAL.replace("<i:maximum>319</i:maximum>", ""))?;
+        assert_eq!(header.encodings[0].limits.step_1, None);
+        let (_, warnings) = parse(&MINIMAL.replace("<i:TE>10</i:TE>", &"<i:TE>fast</i:TE>".repeat(1000)))?;
+        assert_eq!(warnings.len(), 1);
+        Ok(())
+    }
+
+    /// As `siemens_to_ismrmrd` writes what this reader asks for.
+    const CONVERTED: &str = r#"<?xml version="1.0" encoding="utf-8"?>
+<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD" xmlns:xs="http://www.w3.org/2001/XMLSchema">
+ <measurementInformation><measurementID>66048_100_101_103</measurementID><patientPosition>HFS</patientPosition>
+  <measurementDependency><dependencyType>SenMap</dependencyType><measurementID>66048_100_101_99</measurementID></measurementDependency>
+  <measurementDependency><dependencyType>Noise</dependencyType><measurementID>66048_100_101_98</measurementID></measurementDependency>
+ </measurementInformation>
+ <acquisitionSystemInformation><relativeReceiverNoiseBandwidth>0.79</relativeReceiverNoiseBandwidth>
+  <receiverChannels>2</receiverChannels>
+  <coilLabel><coilNumber>1</coilNumber><coilName>HeadNeck_20:1:H12</coilName></coilLabel>
+  <coilLabel><coilNumber>0</coilNumber><coilName>HeadNeck_20:1:H11</coilName></coilLabel>
+ </acquisitionSystemInformation>
+ <encoding><trajectory>epi</trajectory>
+  <trajectoryDescription><identifier>ConventionalEPI</identifier>
+   <userParameterLong><name>etl</name><value>64</value></userParameterLong>
+   <userParameterLong><name>numberOfNavigators</name><value>3</value></userParameterLong>
+   <userParameterLong><name>rampUpTime</name><value>130</value></userParameterLong>
+   <userParameterLong><name>rampDownTime</name><value>140</value></userParameterLong>
+   <userParameterLong><name>flatTopTime</name><value>360</value></userParameterLong>
+   <userParameterLong><name>echoSpacing</name><value>630</value></userParameterLong>
+   <userParameterLong><name>acqDelayTime</name><value>33</value></userParameterLong>
+   <userParameterLong><name>numSamples</name><value>188</value></userParameterLong>
+   <userParameterDouble><name>dwellTime</name><value>3.0</value></userParameterDouble>
+   <comment>Conventional 2D EPI sequence</comment></trajectoryDescription>
+ </encoding>
+</ismrmrdHeader>"#;
+
+    #[test]
+    fn ramps_coils_and_dependencies_of_converted_scans_are_read() -> Result<()> {
+        let (header, warnings) = parse(CONVERTED)?;
+        let ramp = Ramp { up_us: 130.0, flat_us: 360.0, down_us: 140.0, delay_us: 33.0, dwell_us: 3.0 };
+        assert_eq!(header.encodings[0].ramp, Some(ramp));
+        assert_eq!(header.encodings[0].trajectory, Trajectory::Epi);
+        assert_eq!(header.system.coil_names, ["HeadNeck_20:1:H11", "HeadNeck_20:1:H12"]);
+        assert_eq!(header.noise_dependency.as_deref(), Some("66048_100_101_98"));
+        assert_eq!(header.measurement_id.as_deref(), Some("66048_100_101_103"));
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let (header, _) = parse(&CONVERTED.replace(">acqDelayTime<", ">other<"))?;
+        assert_eq!(header.encodings[0].ramp, None);
+        Ok(())
     }
 
     #[test]

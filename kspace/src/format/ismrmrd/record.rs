@@ -3,7 +3,7 @@
 use hdf5_reader::error::ByteOrder;
 use hdf5_reader::{CompoundField, Datatype};
 
-use super::heap::Reference;
+use crate::format::hdf5::heap::Reference;
 use crate::format::{Counters, Flags, ReadoutHead};
 use crate::{Error, Result};
 

@@ -20,28 +20,28 @@ const MOST_TABLED: usize = 2 << 20;
 
 /// A part of the file, already checked to lie inside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) length: usize,
+pub(in crate::format) struct Span {
+    pub(in crate::format) start: usize,
+    pub(in crate::format) length: usize,
 }
 
 /// A reference to variable-length data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reference {
+pub(in crate::format) struct Reference {
     /// Elements.
-    pub(super) count: u32,
+    pub(in crate::format) count: u32,
     /// Address of the collection.
-    pub(super) address: u64,
+    pub(in crate::format) address: u64,
     /// Number of the object in it.
-    pub(super) object: u32,
+    pub(in crate::format) object: u32,
 }
 
 impl Reference {
     /// Bytes of a reference with eight-byte addresses.
-    pub(super) const BYTES: usize = 16;
+    pub(in crate::format) const BYTES: usize = 16;
 
     /// Reads a reference.
-    pub(super) fn read(bytes: [u8; Self::BYTES]) -> Self {
+    pub(in crate::format) fn read(bytes: [u8; Self::BYTES]) -> Self {
         let [a, b, c, d, address @ .., w, x, y, z] = bytes;
         Self {
             count: u32::from_le_bytes([a, b, c, d]),
@@ -53,7 +53,7 @@ impl Reference {
 
 /// Looks objects up; large collections are parsed once.
 #[derive(Default)]
-pub(super) struct Heap {
+pub(in crate::format) struct Heap {
     tables: RwLock<Tables>,
 }
 
@@ -65,7 +65,7 @@ struct Tables {
 
 impl Heap {
     /// The first `length` bytes of the object that `reference` names, in `file`.
-    pub(super) fn find(&self, file: &[u8], reference: Reference, length: usize) -> Result<Span> {
+    pub(in crate::format) fn find(&self, file: &[u8], reference: Reference, length: usize) -> Result<Span> {
         let span = match self.table(reference.address) {
             Some(table) => table.get(&reference.object).copied(),
             None => self.walk(file, reference)?,
