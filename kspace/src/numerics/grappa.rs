@@ -12,6 +12,8 @@ use faer::linalg::solvers::Solve;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side, c64};
 use ndarray::{Array3, Axis, s};
 
+use super::calibration::Separate;
+use super::nwg::outer_lines;
 use super::window::{add_outer, frobenius_of_lower, noise_floor, one_thread, wide};
 use crate::{Complex32, Error, Result};
 
@@ -45,8 +47,9 @@ pub enum Ridge {
     Relative(f64),
     /// The factor that balances the error of the fit against the noise the weights pass on. The calibration block is
     /// far stronger than the lines to be filled, so a fit that is right there follows noise elsewhere. For P
-    /// equations, a noise variance s and mean energies E of the calibration block and of the outer lines:
-    /// `P s (E_calibration / E_outer - 1)`.
+    /// equations, noise variances s and mean energies E of the calibration block and of the outer lines:
+    /// `P (s_outer E_calibration / E_outer - s_calibration)`. With separate calibration the centre of k-space is filled as well,
+    /// and the outer lines are all that were acquired.
     Noise,
 }
 
@@ -59,7 +62,7 @@ pub struct Kernel {
     weights: Mat<faer::c32>,
     /// The ridge used, relative to `|A|_F / sqrt(K)`.
     pub relative_ridge: f64,
-    /// Complex noise variance of a sample, estimated from the calibration lines; `None` with a given ridge.
+    /// Complex noise variance of a sample of the calibration lines; `None` with a given ridge.
     pub noise_variance: Option<f64>,
 }
 
@@ -80,7 +83,7 @@ pub fn fill(
     if sampling.acceleration == 1 {
         return Ok(kspace.clone());
     }
-    Kernel::fit(kspace, mask, sampling, options)?.apply(kspace, mask)
+    Kernel::fit(kspace, mask, sampling, None, options)?.apply(kspace, mask)
 }
 
 fn check(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, options: &Options) -> Result<()> {
@@ -111,23 +114,35 @@ fn check(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, options
 }
 
 impl Kernel {
-    /// Fits the weights to the calibration lines of `kspace`, `[coil, ky, kx]`.
+    /// Fits the weights to the calibration lines of `kspace`, `[coil, ky, kx]`, or to separate ones; the block of `sampling`
+    /// is what these cover.
     ///
     /// # Errors
     /// As [`fill`].
-    pub fn fit(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, options: &Options) -> Result<Self> {
+    pub fn fit(
+        kspace: &Array3<Complex32>,
+        mask: &[bool],
+        sampling: &Sampling,
+        separate: Option<&Separate>,
+        options: &Options,
+    ) -> Result<Self> {
         check(kspace, mask, sampling, options)?;
         one_thread();
-        let (coils, _, points) = kspace.dim();
+        let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+        let region = separate.map_or_else(|| kspace.slice(s![.., block, ..]), |separate| separate.lines.view());
+        let (coils, lines, points) = region.dim();
         let acceleration = sampling.acceleration;
         let needed = (options.source_lines - 1) * acceleration + 1;
-        if sampling.acs_lines < needed {
+        if lines < needed || points < options.taps {
             return Err(Error::unsupported(
-                format!("{} calibration lines at acceleration {acceleration}", sampling.acs_lines),
-                format!("GRAPPA needs at least {needed} neighbouring lines at the centre of k-space"),
+                format!("{lines} calibration lines of {points} points at acceleration {acceleration}"),
+                format!(
+                    "GRAPPA needs at least {needed} neighbouring lines of {} points at the centre of k-space",
+                    options.taps
+                ),
             ));
         }
-        let shifts = sampling.acs_lines - needed + 1;
+        let shifts = lines - needed + 1;
         let places = points - options.taps + 1;
         let patch = coils * options.source_lines * options.taps;
         let targets = coils * (acceleration - 1);
@@ -138,16 +153,15 @@ impl Kernel {
         let mut x = vec![c64::default(); patch * places];
         let mut y = vec![c64::default(); targets * places];
         for shift in 0..shifts {
-            let first = sampling.acs_first + shift;
             for (row, to) in x.chunks_exact_mut(places).enumerate() {
                 let (coil, line, tap) = patch_index(row, options);
-                let from = kspace.slice(s![coil, first + line * acceleration, tap..tap + places]);
+                let from = region.slice(s![coil, shift + line * acceleration, tap..tap + places]);
                 to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(*from));
             }
             for (row, to) in y.chunks_exact_mut(places).enumerate() {
                 let (missing, coil) = (row / coils + 1, row % coils);
                 let centre = options.taps / 2;
-                let from = kspace.slice(s![coil, first + before + missing, centre..centre + places]);
+                let from = region.slice(s![coil, shift + before + missing, centre..centre + places]);
                 to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(*from));
             }
             add_outer(&mut normal, &x, places);
@@ -162,10 +176,19 @@ impl Kernel {
             Ridge::Relative(factor) => (factor, None),
             Ridge::Noise => {
                 let equations = (shifts * places) as f64;
-                let values = normal.self_adjoint_eigenvalues(Side::Lower).map_err(|_| failed(()))?;
-                let variance = noise_floor(&values, equations);
-                let ridge = equations * variance * (energy_ratio(kspace, mask, sampling, variance) - 1.0).max(0.0);
-                (ridge / scale, Some(variance))
+                let (variance, outside) = match separate {
+                    Some(separate) => (separate.noise_variance, separate.of_image),
+                    None => {
+                        let values = normal.self_adjoint_eigenvalues(Side::Lower).map_err(|_| failed(()))?;
+                        let variance = noise_floor(&values, equations);
+                        (variance, variance)
+                    }
+                };
+                let inside = region.iter().map(|value| f64::from(value.norm_sqr())).sum::<f64>() / region.len() as f64;
+                let block = if separate.is_some() { 0 } else { sampling.acs_lines };
+                let outer = Sampling { acs_lines: block, ..*sampling };
+                let ratio = energy_ratio(inside - variance, kspace, mask, &outer, outside);
+                (equations * (outside * ratio - variance).max(0.0) / scale, Some(variance))
             }
         };
         let relative_ridge = relative_ridge.max(SMALLEST_RIDGE);
@@ -251,19 +274,16 @@ const fn patch_index(row: usize, options: &Options) -> (usize, usize, usize) {
     (row / each, row % each / options.taps, row % options.taps)
 }
 
-/// Energy of the calibration block over that of the other acquired lines, both a sample and without noise.
-fn energy_ratio(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, variance: f64) -> f64 {
-    let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
-    let (mut inside, mut outside) = ((0.0, 0usize), (0.0, 0usize));
-    for (line, _) in mask.iter().enumerate().filter(|(_, acquired)| **acquired) {
-        let energy: f64 = kspace.index_axis(Axis(1), line).iter().map(|value| f64::from(value.norm_sqr())).sum();
-        let to = if block.contains(&line) { &mut inside } else { &mut outside };
-        *to = (to.0 + energy, to.1 + 1);
+/// Energy `inside` of a sample of the calibration lines over that of the other acquired lines, both without noise.
+fn energy_ratio(inside: f64, kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, variance: f64) -> f64 {
+    let (mut energy, mut samples) = (0.0, 0usize);
+    for line in outer_lines(mask, sampling) {
+        let line = kspace.index_axis(Axis(1), line);
+        energy += line.iter().map(|value| f64::from(value.norm_sqr())).sum::<f64>();
+        samples += line.len();
     }
-    let samples = (kspace.len_of(Axis(0)) * kspace.len_of(Axis(2))) as f64;
-    let signal = |(energy, lines): (f64, usize)| energy / (lines.max(1) as f64 * samples) - variance;
-    let inside = signal(inside).max(0.0);
-    let outside = signal(outside).max(WEAKEST_OUTER_ENERGY * inside);
+    let inside = inside.max(0.0);
+    let outside = (energy / samples.max(1) as f64 - variance).max(WEAKEST_OUTER_ENERGY * inside);
     if outside > 0.0 { inside / outside } else { 1.0 }
 }
 

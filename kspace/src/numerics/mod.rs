@@ -5,7 +5,8 @@
 //! | [`fft`] | centred unitary Fourier transform, right for odd sizes |
 //! | [`grappa`] | fills missing lines by a kernel fitted to the calibration lines |
 //! | [`nwg`] | the same with a calibration that knows the noise |
-//! | [`window`] | noise level of calibration lines |
+//! | [`calibration`] | calibration lines that are not part of the k-space they calibrate |
+//! | [`window`] | noise level of calibration lines and of an image |
 //! | [`espirit`] | coil sensitivities from calibration lines |
 //! | [`sparse`] | refines a filled slice with sensitivities and wavelets |
 //! | [`wavelet`] | orthonormal wavelet transform |
@@ -15,6 +16,7 @@
 //! k-space is `[coil, ky, kx]`, coil images `[coil, y, x]`, images `[y, x]`; the centre of an axis of n points is
 //! index `n / 2`.
 
+pub mod calibration;
 pub mod combine;
 pub mod espirit;
 pub mod fft;

@@ -4,7 +4,7 @@
 use contract::prepared::Sampling;
 use ndarray::{Array3, Axis, s};
 
-use super::fft::fft2c;
+use super::fft::{fft2c, ifft2c};
 use crate::Complex32;
 
 /// k-space `[coil, ky, kx]` of an object of smooth phase seen by coils around it, with noise of variance 2 `noise`².
@@ -17,12 +17,8 @@ pub(super) fn scan(coils: usize, rows: usize, columns: usize, noise: f32) -> Arr
         let distance = (y - 1.2 * angle.sin()).powi(2) + (x - 1.2 * angle.cos()).powi(2);
         Complex32::from_polar(object / (0.4 + distance), angle + 0.9 * x - 0.6 * y * y)
     });
-    let mut state = 1u64;
-    let mut uniform = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 12f32.sqrt()
-    };
-    fft2c(&images).mapv(|value| value + Complex32::new(uniform(), uniform()) * noise)
+    let mut random = uniform(1);
+    fft2c(&images).mapv(|value| value + Complex32::new(random(), random()) * noise)
 }
 
 /// Every `acceleration`-th line of `full` from `offset` on, below `until`, and `acs` lines in the middle.
@@ -44,6 +40,35 @@ pub(super) fn sample(
     let first = mask.iter().position(|on| *on).unwrap();
     let last = mask.iter().rposition(|on| *on).unwrap();
     (kspace, mask, Sampling { acceleration, offset, acs_first, acs_lines: acs, first, last })
+}
+
+/// What a calibration scan of its own sees of `full`: the same coils and field of view, another contrast and phase, `scale` times the
+/// signal, noise of variance 2 `noise`², and the central `lines` by `points` samples only.
+pub(super) fn calibration(
+    full: &Array3<Complex32>,
+    (lines, points): (usize, usize),
+    scale: f32,
+    noise: f32,
+) -> Array3<Complex32> {
+    let (_, rows, columns) = full.dim();
+    let mut images = ifft2c(full);
+    for ((_, row, column), value) in images.indexed_iter_mut() {
+        let (y, x) = (row as f32 / rows as f32 * 2.0 - 1.0, column as f32 / columns as f32 * 2.0 - 1.0);
+        *value *= Complex32::from_polar(scale * (1.0 + 0.4 * (5.0 * y - 3.0 * x).sin()), 1.1 + 0.8 * y);
+    }
+    let (first, start) = (rows / 2 - lines / 2, columns / 2 - points / 2);
+    let mut random = uniform(7);
+    let samples = fft2c(&images).slice(s![.., first..first + lines, start..start + points]).to_owned();
+    samples.mapv(|value| value + Complex32::new(random(), random()) * noise)
+}
+
+/// Numbers of mean 0 and variance 1.
+fn uniform(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 12f32.sqrt()
+    }
 }
 
 /// Energy of a line, all coils.

@@ -1,8 +1,9 @@
 //! Second moments of the windows of a k-space region: what its noise level and its coil sensitivities are read from.
 
+use contract::prepared::Sampling;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par, Side, c64};
-use ndarray::{Array3, ArrayView3, s};
+use ndarray::{Array3, ArrayView3, Axis, s};
 
 use crate::{Complex32, Error, Result};
 
@@ -93,10 +94,35 @@ pub fn noise_variance(calibration: &Array3<Complex32>) -> Result<f64> {
     if variance.is_finite() { Ok(variance) } else { Err(refused()) }
 }
 
+/// Complex noise variance of an acquired sample of `kspace`, `[coil, ky, kx]`, from the lines of its grid in the outer half of
+/// the acquired range: there the signal is weak. `None` where these are too few for it.
+#[must_use]
+pub fn noise_variance_of_image(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling) -> Option<f64> {
+    one_thread();
+    let (coils, lines, points) = kspace.dim();
+    let reach = (sampling.last + 1 - sampling.first) / 4;
+    let grid = (0..lines).filter(|line| mask[*line] && line % sampling.acceleration == sampling.offset);
+    let outer = grid.filter(|line| line.abs_diff(lines / 2) > reach);
+    let (before, after): (Vec<usize>, Vec<usize>) = outer.partition(|line| *line < lines / 2);
+    let windows = |lines: &[usize]| (lines.len() + 1).saturating_sub(NOISE_WINDOW.0);
+    let windows = (windows(&before) + windows(&after)) * (points + 1).saturating_sub(NOISE_WINDOW.1);
+    if !enough(windows, coils) {
+        return None;
+    }
+    let side = |lines: &[usize]| gram(kspace.select(Axis(1), lines).view(), NOISE_WINDOW).0;
+    let values = (side(&before) + side(&after)).self_adjoint_eigenvalues(Side::Lower).ok()?;
+    Some(noise_floor(&values, windows as f64)).filter(|variance| variance.is_finite())
+}
+
 /// Whether calibration lines of this size have windows enough to contradict a noise scan.
 #[must_use]
 pub const fn tells_noise(coils: usize, lines: usize, points: usize) -> bool {
     let windows = (lines + 1).saturating_sub(NOISE_WINDOW.0) * (points + 1).saturating_sub(NOISE_WINDOW.1);
+    enough(windows, coils)
+}
+
+/// Whether so many windows tell the noise of so many coils.
+const fn enough(windows: usize, coils: usize) -> bool {
     2 * windows >= 3 * coils * NOISE_WINDOW.0 * NOISE_WINDOW.1
 }
 

@@ -58,7 +58,8 @@ fn the_ridge_follows_the_noise() {
         let (kspace, mask, sampling) = sample(&full, 3, 0, 20, 96);
         let truth = rss(&ifft2c(&full));
         let quality = |ridge: Ridge| {
-            let kernel = Kernel::fit(&kspace, &mask, &sampling, &Options { ridge, ..Options::default() }).unwrap();
+            let kernel =
+                Kernel::fit(&kspace, &mask, &sampling, None, &Options { ridge, ..Options::default() }).unwrap();
             (psnr(&rss(&ifft2c(&kernel.apply(&kspace, &mask).unwrap())), &truth), kernel.noise_variance)
         };
         let (found, variance) = quality(Ridge::Noise);

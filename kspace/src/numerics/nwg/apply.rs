@@ -28,7 +28,7 @@ impl Fit {
         energy: &Energy,
     ) -> Result<Filled> {
         let (_, lines, points) = kspace.dim();
-        let bins = energy.map.mapv(|energy| bin(energy / self.energy));
+        let bins = energy.map.mapv(|energy| bin(energy / self.energy, self.kernels.len()));
         let within = |line: usize| (sampling.first..=sampling.last).contains(&line);
         let predicted = self.predict(kspace, mask, sampling, sampling.offset, &bins, within);
         let mut filled = Filled {
@@ -68,7 +68,7 @@ impl Fit {
         sampling: &Sampling,
         energy: &Energy,
     ) -> Vec<Complex32> {
-        let bins = energy.map.mapv(|energy| bin(energy / self.energy));
+        let bins = energy.map.mapv(|energy| bin(energy / self.energy, self.kernels.len()));
         let present: Vec<bool> = (0..mask.len()).map(|line| (sampling.first..=sampling.last).contains(&line)).collect();
         let outer_lines: Vec<usize> = outer_lines(mask, sampling).collect();
         let offset = (sampling.offset + 1) % sampling.acceleration;

@@ -6,8 +6,9 @@ use faer::{Accum, Mat, MatRef, Par, Side, c32, c64};
 use ndarray::{Array2, Array3, Axis, s};
 use rayon::prelude::*;
 
-use super::local::{BINS, box_mean, middle};
+use super::local::{BINS, STRONG, STRONGEST, box_mean, middle};
 use super::{Options, SOURCE_LINES, TAPS};
+use crate::numerics::calibration::Separate;
 use crate::numerics::window::{add_outer, frobenius_of_lower, wide};
 use crate::{Complex32, Error, Result};
 
@@ -16,6 +17,10 @@ const SMOOTH: (usize, usize) = (7, 3);
 /// Exponent and floor of the weights, see [`super`].
 const EXPONENT: f64 = 0.7;
 const FLOOR: f64 = 3.0;
+/// The same exponent for the strong samples at the centre of k-space. Where these are missing, nearly all of the error is theirs,
+/// and an equation is worth the more the stronger it is.
+const CENTRE: f64 = -0.3;
+
 /// Part of the closed-form ridge that is used: it rests on a noise level that is rather over- than underestimated.
 const RIDGE: f64 = 0.5;
 /// Relative ridge below which the solution is rounding error.
@@ -24,6 +29,32 @@ const SMALLEST_RIDGE: f64 = 1e-9;
 const LEAST_MODEL_ERROR: f64 = 0.01;
 /// Calibration rows summed by one worker; a constant, so that sums do not depend on the number of workers.
 const ROWS: usize = 16;
+
+/// Lines that are fitted to.
+pub(super) struct Region<'a> {
+    /// `[coil, line, kx]`.
+    pub(super) lines: &'a Array3<Complex32>,
+    /// Complex noise variance of a sample.
+    pub(super) noise_variance: f64,
+}
+
+impl<'a> Region<'a> {
+    /// Calibration lines of their own.
+    pub(super) fn separate(separate: &'a Separate) -> Self {
+        Self { lines: &separate.lines, noise_variance: separate.noise_variance }
+    }
+
+    /// Noise energy of a sample, summed over the coils.
+    fn noise_energy(&self) -> f64 {
+        self.lines.dim().0 as f64 * self.noise_variance
+    }
+
+    /// Signal energies of its equations.
+    fn energies(&self, acceleration: usize) -> Array2<f64> {
+        let noise = self.noise_energy();
+        energies(self.lines, acceleration).mapv(|energy| (energy - noise).max(0.0))
+    }
+}
 
 /// Weights for one step of energy.
 pub(super) struct Kernel {
@@ -39,6 +70,7 @@ pub(super) struct Kernel {
 pub(super) struct Fit {
     pub(super) coils: usize,
     pub(super) acceleration: usize,
+    /// Of the acquired samples that the weights are used on.
     pub(super) noise_variance: f64,
     /// Mean signal energy of a calibration sample, summed over the coils.
     pub(super) energy: f64,
@@ -53,65 +85,49 @@ struct Moments {
     cross: Mat<c64>,
     /// `sum(w |y|²)`.
     targets: f64,
+    /// `sum(w E)`.
+    energy: f64,
+    /// `sum(w s)`.
+    noise: f64,
+    /// `|normal|_F / sqrt(rows)`.
+    scale: f64,
 }
 
 impl Fit {
-    /// Fits to every place of `region`, `[coil, line, kx]`, where a patch and its targets fit.
+    /// Fits to every place of the regions where a patch and its targets fit, for samples of the noise variance `noise_variance`.
+    /// With `centre`, the centre of k-space is to be filled as well: weights for stronger samples are added.
     pub(super) fn new(
-        region: &Array3<Complex32>,
+        regions: &[Region<'_>],
         acceleration: usize,
         noise_variance: f64,
+        centre: bool,
         options: &Options,
     ) -> Result<Self> {
-        let (coils, lines, points) = region.dim();
-        let failed = || Error::unsupported("calibration lines", "they hold no usable signal; check the acquisition");
-        let noise = coils as f64 * noise_variance;
-        let energies = energies(region, acceleration).mapv(|energy| (energy - noise).max(0.0));
-        let mut weights = match options.energy_weights {
-            true => energies.mapv(|energy| (energy + FLOOR * noise).max(f64::MIN_POSITIVE).powf(-EXPONENT)),
-            false => Array2::ones(energies.dim()),
-        };
-        let mean = weights.mean().filter(|mean| mean.is_finite() && *mean > 0.0).ok_or_else(failed)?;
-        weights.mapv_inplace(|weight| weight / mean);
-
-        let moments = Moments::of(region, acceleration, &weights);
-        let patch = coils * SOURCE_LINES * TAPS;
-        let scale = (frobenius_of_lower(moments.normal.as_ref()) / (patch as f64).sqrt()).max(0.0);
-        if !(scale > 0.0 && scale.is_finite()) {
-            return Err(failed());
+        let (mut total, mut samples) = (0.0, 0);
+        for region in regions {
+            let (_, lines, points) = region.lines.dim();
+            total += region.lines.iter().map(|value| f64::from(value.norm_sqr())).sum::<f64>();
+            total -= (lines * points) as f64 * region.noise_energy();
+            samples += lines * points;
         }
-        let weight_sum = weights.sum();
-        let weighted_energy: f64 = weights.iter().zip(&energies).map(|(weight, energy)| weight * energy).sum();
-        let total: f64 = region.iter().map(|value| f64::from(value.norm_sqr())).sum();
-        let energy = (total / (lines * points) as f64 - noise).max(f64::MIN_POSITIVE);
-        let ridges: Vec<f64> = (0..BINS)
-            .map(|bin| {
-                let closed_form = noise_variance * (weighted_energy / (energy * middle(bin)) - weight_sum);
-                (RIDGE * closed_form).max(SMALLEST_RIDGE * scale)
-            })
-            .collect();
-        let kernels = ridges
-            .into_par_iter()
-            .map(|ridge| {
-                let solution = moments.solve(ridge).ok_or_else(failed)?;
-                let norm = solution.squared_norm_l2();
-                let explained: f64 =
-                    (0..solution.ncols()).map(|at| (moments.cross.col(at).adjoint() * solution.col(at)).re).sum();
-                let residual = (moments.targets - explained - ridge * norm).max(0.0);
-                let of_noise = noise_variance * weight_sum * (solution.ncols() as f64 + norm);
-                let model = (residual - of_noise).max(LEAST_MODEL_ERROR * residual);
-                Ok(Kernel {
-                    weights: Mat::from_fn(solution.ncols(), patch, |target, row| {
-                        let value = solution[(row, target)];
-                        c32::new(value.re as f32, -value.im as f32)
-                    }),
-                    norm,
-                    model_error: model / ((acceleration - 1) as f64 * weighted_energy.max(f64::MIN_POSITIVE)),
-                })
-            })
-            .collect::<Result<_>>()?;
+        let energy = (total / samples as f64).max(f64::MIN_POSITIVE);
+        let steps =
+            if centre { vec![(0..STRONG, EXPONENT), (STRONG..STRONGEST, CENTRE)] } else { vec![(0..BINS, EXPONENT)] };
+        let mut kernels = Vec::with_capacity(STRONGEST);
+        for (bins, exponent) in steps {
+            let moments = Moments::new(regions, acceleration, if options.energy_weights { exponent } else { 0.0 })?;
+            let ridges: Vec<f64> = bins.map(|bin| moments.ridge(noise_variance, energy * middle(bin))).collect();
+            let some: Result<Vec<Kernel>> =
+                ridges.into_par_iter().map(|ridge| moments.kernel(ridge, acceleration)).collect();
+            kernels.extend(some?);
+        }
+        let coils = regions.first().map_or(0, |region| region.lines.dim().0);
         Ok(Self { coils, acceleration, noise_variance, energy, kernels })
     }
+}
+
+fn failed() -> Error {
+    Error::unsupported("calibration lines", "they hold no usable signal; check the acquisition")
 }
 
 /// Mean energy of a sample of each source patch, summed over the coils, smoothed: `[shift, place]`.
@@ -136,26 +152,86 @@ fn energies(region: &Array3<Complex32>, acceleration: usize) -> Array2<f64> {
 }
 
 impl Moments {
-    fn of(region: &Array3<Complex32>, acceleration: usize, weights: &Array2<f64>) -> Self {
+    /// Sums over all places of the regions, where the weight of an equation falls with `exponent` as its energy rises.
+    fn new(regions: &[Region<'_>], acceleration: usize, exponent: f64) -> Result<Self> {
+        let energies: Vec<Array2<f64>> = regions.iter().map(|region| region.energies(acceleration)).collect();
+        let mut weights: Vec<Array2<f64>> = regions
+            .iter()
+            .zip(&energies)
+            .map(|(region, energies)| {
+                let floor = FLOOR * region.noise_energy();
+                energies.mapv(|energy| (energy + floor).max(f64::MIN_POSITIVE).powf(-exponent))
+            })
+            .collect();
+        let count: usize = weights.iter().map(Array2::len).sum();
+        let mean = weights.iter().map(|weights| weights.sum()).sum::<f64>() / count as f64;
+        if !(mean.is_finite() && mean > 0.0) {
+            return Err(failed());
+        }
+        weights.iter_mut().for_each(|weights| weights.mapv_inplace(|weight| weight / mean));
+        let mut sum = Self::zeros(0, 0);
+        for ((region, weights), energies) in regions.iter().zip(&weights).zip(&energies) {
+            sum.add(region.lines, acceleration, weights);
+            sum.energy += weights.iter().zip(energies).map(|(weight, energy)| weight * energy).sum::<f64>();
+            sum.noise += region.noise_variance * weights.sum();
+        }
+        sum.scale = frobenius_of_lower(sum.normal.as_ref()) / (sum.normal.nrows() as f64).sqrt();
+        if !(sum.scale > 0.0 && sum.scale.is_finite()) {
+            return Err(failed());
+        }
+        Ok(sum)
+    }
+
+    fn zeros(patch: usize, targets: usize) -> Self {
+        let (normal, cross) = (Mat::zeros(patch, patch), Mat::zeros(patch, targets));
+        Self { normal, cross, targets: 0.0, energy: 0.0, noise: 0.0, scale: 0.0 }
+    }
+
+    /// What is added to the diagonal where the signal energy is `energy` and the noise variance of a source `noise_variance`.
+    fn ridge(&self, noise_variance: f64, energy: f64) -> f64 {
+        let closed_form = noise_variance * self.energy / energy - self.noise;
+        (RIDGE * closed_form).max(SMALLEST_RIDGE * self.scale)
+    }
+
+    /// The weights for a ridge.
+    fn kernel(&self, ridge: f64, acceleration: usize) -> Result<Kernel> {
+        let solution = self.solve(ridge).ok_or_else(failed)?;
+        let norm = solution.squared_norm_l2();
+        let explained: f64 = (0..solution.ncols()).map(|at| (self.cross.col(at).adjoint() * solution.col(at)).re).sum();
+        let residual = (self.targets - explained - ridge * norm).max(0.0);
+        let of_noise = self.noise * (solution.ncols() as f64 + norm);
+        let model = (residual - of_noise).max(LEAST_MODEL_ERROR * residual);
+        Ok(Kernel {
+            weights: Mat::from_fn(solution.ncols(), solution.nrows(), |target, row| {
+                let value = solution[(row, target)];
+                c32::new(value.re as f32, -value.im as f32)
+            }),
+            norm,
+            model_error: model / ((acceleration - 1) as f64 * self.energy.max(f64::MIN_POSITIVE)),
+        })
+    }
+
+    /// Adds the moments of a region.
+    fn add(&mut self, region: &Array3<Complex32>, acceleration: usize, weights: &Array2<f64>) {
         let rows: Vec<usize> = (0..weights.nrows()).collect();
         let parts: Vec<Self> =
             rows.par_chunks(ROWS).map(|rows| Self::of_rows(region, acceleration, weights, rows)).collect();
-        parts
-            .into_iter()
-            .reduce(|mut sum, part| {
-                sum.normal += part.normal;
-                sum.cross += part.cross;
-                sum.targets += part.targets;
-                sum
-            })
-            .unwrap_or_else(|| Self { normal: Mat::new(), cross: Mat::new(), targets: 0.0 })
+        for part in parts {
+            if self.normal.nrows() == 0 {
+                (self.normal, self.cross, self.targets) = (part.normal, part.cross, part.targets);
+                continue;
+            }
+            self.normal += part.normal;
+            self.cross += part.cross;
+            self.targets += part.targets;
+        }
     }
 
     fn of_rows(region: &Array3<Complex32>, acceleration: usize, weights: &Array2<f64>, rows: &[usize]) -> Self {
         let coils = region.dim().0;
         let places = weights.ncols();
         let (patch, targets) = (coils * SOURCE_LINES * TAPS, coils * (acceleration - 1));
-        let mut sum = Self { normal: Mat::zeros(patch, patch), cross: Mat::zeros(patch, targets), targets: 0.0 };
+        let mut sum = Self::zeros(patch, targets);
         let mut x = vec![c64::default(); patch * places];
         let mut y = vec![c64::default(); targets * places];
         for first in rows {

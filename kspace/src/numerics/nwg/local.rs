@@ -6,8 +6,12 @@ use crate::Complex32;
 
 /// Readout points that an energy is averaged over.
 const READOUT: usize = 15;
-/// Steps of energy that have weights of their own.
+/// Steps from the weakest energy to that of the calibration lines, which have weights of their own.
 pub(super) const BINS: usize = 10;
+/// Steps that there are where the centre of k-space is missing: to 6 times the mean energy of the calibration lines, and from there, where
+/// the weights are fitted to the strongest samples, to 250 times.
+pub(super) const STRONG: usize = 12;
+pub(super) const STRONGEST: usize = 16;
 /// The weakest energy told apart, relative to the calibration lines.
 const WEAKEST: f64 = 1e-4;
 
@@ -49,10 +53,10 @@ impl Energy {
     }
 }
 
-/// Step of an energy relative to that of the calibration lines.
-pub(super) fn bin(relative: f64) -> usize {
-    let depth = relative.clamp(WEAKEST, 1.0).ln() / WEAKEST.ln();
-    (((1.0 - depth) * BINS as f64) as usize).min(BINS - 1)
+/// Step, of so many, of an energy relative to that of the calibration lines.
+pub(super) fn bin(relative: f64, steps: usize) -> usize {
+    let depth = relative.max(WEAKEST).ln() / WEAKEST.ln();
+    (((1.0 - depth) * BINS as f64) as usize).min(steps - 1)
 }
 
 /// Relative energy in the middle of a step.

@@ -120,7 +120,7 @@ fn the_expected_error_is_near_the_true_one() {
 fn the_judge_tells_a_good_fill_from_a_bad_one() {
     let full = scan(8, 96, 64, 0.02);
     let (kspace, mask, sampling) = sample(&full, 3, 1, 24, 90);
-    let (filled, judge) = fill_and_judge(&kspace, &mask, &sampling, &Options::default()).unwrap();
+    let (filled, judge) = fill_and_judge(&kspace, &mask, &sampling, None, &Options::default()).unwrap();
     let error = |kspace: &Array3<Complex32>| {
         judge.residual(kspace, &mask, &sampling).iter().map(|value| value.norm_sqr()).sum::<f32>()
     };
