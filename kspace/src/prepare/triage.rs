@@ -57,13 +57,13 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
     let mut foreign_calibration = Vec::new();
     for (index, head) in raw.heads().iter().enumerate() {
         let flags = head.flags;
-        if (Flags::COMPRESSION_1..=Flags::COMPRESSION_4).any(|number| flags.has(number)) {
+        if head.is_compressed() {
             return Err(Error::unsupported(
                 format!("readout {index} holds compressed samples"),
                 "export the scan without compression of the raw data",
             ));
         }
-        let calibrates = flags.has(Flags::CALIBRATION) && !flags.has(Flags::CALIBRATION_AND_IMAGING);
+        let calibrates = head.is_calibration();
         if flags.has(Flags::NOISE) {
             noise.push(index);
         } else if flags.has(Flags::PHASE_CORRECTION) {
