@@ -14,6 +14,7 @@
 //! Prewhitening acts on coils and cropping on readouts, so the order in which they are computed does not matter; cropping
 //! goes first, because it halves the work. Module `header` keeps the acquisition values that do not identify a person.
 
+pub mod epi;
 mod header;
 mod oversampling;
 pub mod sampling;
