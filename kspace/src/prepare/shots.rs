@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn lines_have_the_last_navigators_of_their_slice_before_them() {
-        let mut scan = Scan::new(1, 8, 0);
+        let mut scan = Scan::new(1, 8, 1);
+        scan.heads.clear();
         // Two slices in turns, twice: three navigators and two lines each; then a line of a slice whose navigators come later.
         for slice in [0, 1, 0, 1] {
             for _ in 0..5 {

@@ -15,7 +15,7 @@ use num_complex::Complex64;
 
 use crate::Complex32;
 
-/// Coherence of all coils below which navigators hold no usable signal; noise alone stays below it from 32 points on.
+/// Coherence of all coils below which navigators hold no usable signal; that of noise falls with the points, from half at 32.
 const USABLE: f64 = 0.6;
 /// Coherence above which a coil is corrected by what it alone shows.
 const CLEAR: f64 = 0.95;
@@ -99,10 +99,7 @@ pub fn estimate(navigators: &[Navigator<'_>], points: usize) -> Option<ShotCorre
     for row in products.chunks_exact(points) {
         sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
     }
-    let (combined, coherence) = fit(&sum)?;
-    if !(coherence >= USABLE) {
-        return None;
-    }
+    let (combined, coherence) = fit(&sum).filter(|(_, coherence)| *coherence >= USABLE)?;
     let own = |row: &[Complex64]| fit(row).filter(|(_, coherence)| *coherence >= CLEAR).map_or(combined, |it| it.0);
     let coils = products.chunks_exact(points).map(own).collect();
     Some(ShotCorrection { coils, combined, coherence, drift_cancelled })
@@ -177,3 +174,6 @@ fn fit(product: &[Complex64]) -> Option<(PhaseCorrection, f64)> {
 fn wide(value: Complex32) -> Complex64 {
     Complex64::new(value.re.into(), value.im.into())
 }
+
+#[cfg(test)]
+mod tests;
