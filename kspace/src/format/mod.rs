@@ -8,16 +8,21 @@
 //! | [`header`] | the typed ISMRMRD XML header |
 //! | [`xml`] | reads that header from text |
 //! | [`ismrmrd`] | ISMRMRD HDF5 files, read in place |
+//! | [`siemens`] | Siemens raw data, read in place |
 //! | [`measurements`] | which measurements of one or more files are scans, and which noise belongs to them |
 
 pub mod header;
 pub mod ismrmrd;
 pub mod measurements;
+pub mod siemens;
 pub mod xml;
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
+use crate::archive::Content;
 use crate::{Complex32, Error, Result};
 
 /// Flags of a readout, numbered from 1 as in the ISMRMRD standard.
@@ -159,7 +164,20 @@ pub trait RawScan: Send + Sync {
 /// # Errors
 /// [`crate::Error::Unsupported`] for a file that is not k-space or of a kind that is not read.
 pub fn open_all(path: &Path) -> Result<Vec<Box<dyn RawScan>>> {
-    ismrmrd::open(path).map(|scan| vec![Box::new(scan) as Box<dyn RawScan>])
+    match content(path)? {
+        Content::SiemensDat => {
+            Ok(siemens::open_all(path)?.into_iter().map(|scan| Box::new(scan) as Box<dyn RawScan>).collect())
+        }
+        _ => Ok(vec![Box::new(ismrmrd::open(path)?)]),
+    }
+}
+
+/// Tells by the first bytes what a file is.
+fn content(path: &Path) -> Result<Content> {
+    let file = File::open(path).map_err(Error::io("the raw data file cannot be opened"))?;
+    let mut head = Vec::new();
+    file.take(Content::HEAD_LENGTH).read_to_end(&mut head).map_err(Error::io("the raw data file cannot be read"))?;
+    Ok(Content::of(&head))
 }
 
 /// Opens the one scan of a raw data file, with its noise scan.
