@@ -177,14 +177,10 @@ fn encoding(protocol: &Protocol<'_>, walk: &Walk, lines: &[Line<'_>], notes: &mu
     let read_fov = notes.need(slice("dReadoutFOV"), "field of view along the readout").unwrap_or(0.0);
     let phase_fov = notes.need(slice("dPhaseFOV"), "field of view along the phase direction").unwrap_or(0.0);
     let thickness = notes.need(slice("dThickness"), "slice thickness").unwrap_or(0.0);
-    let oversampling = |names: [&str; 2], nested: &str| {
-        let line = names.into_iter().find_map(|name| protocol.positive(name));
-        1.0 + line.or_else(|| protocol.nested_number(nested)).filter(|share| *share > 0.0).unwrap_or(0.0)
-    };
-    let phase_oversampling =
-        oversampling(["sKSpace.dPhaseOversamplingForDialog", "sKSpace.dPhaseOversampling"], "flPhaseOS");
-    let slice_names = ["sKSpace.dSliceOversamplingForDialog", "sKSpace.dSliceOversampling"];
-    let slice_oversampling = if z > 1 { oversampling(slice_names, "flSliceOS") } else { 1.0 };
+    let oversampling =
+        |name: &str| 1.0 + protocol.positive(&format!("sKSpace.{name}OversamplingForDialog")).unwrap_or(0.0);
+    let phase_oversampling = oversampling("dPhase");
+    let slice_oversampling = if z > 1 { oversampling("dSlice") } else { 1.0 };
 
     let points = (x.size as f64 / x.oversampling).round() as usize;
     let square = if read_fov > 0.0 { (points as f64 * phase_fov / read_fov).round() as usize } else { 0 };

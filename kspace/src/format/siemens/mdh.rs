@@ -66,26 +66,26 @@ impl Generation {
 
 /// Bits of the evaluation mask, counted from 0.
 pub(super) mod bit {
-    pub(in super::super) const END: u32 = 0;
-    pub(super) const RT_FEEDBACK: u32 = 1;
-    pub(super) const HP_FEEDBACK: u32 = 2;
-    pub(in super::super) const SYNC_DATA: u32 = 5;
-    pub(in super::super) const RAW_DATA_CORRECTION: u32 = 10;
-    pub(super) const LAST_IN_MEASUREMENT: u32 = 11;
-    pub(super) const PHASE_STABILISATION_REFERENCE: u32 = 14;
-    pub(super) const PHASE_STABILISATION: u32 = 15;
-    pub(in super::super) const SIGN_REVERSAL: u32 = 17;
-    pub(in super::super) const PHASE_CORRECTION: u32 = 21;
-    pub(super) const CALIBRATION: u32 = 22;
-    pub(super) const CALIBRATION_AND_IMAGING: u32 = 23;
-    pub(super) const REFLECT: u32 = 24;
-    pub(super) const NOISE: u32 = 25;
-    pub(super) const FIRST_IN_SLICE: u32 = 28;
-    pub(super) const LAST_IN_SLICE: u32 = 29;
-    pub(in super::super) const SINGLE_BAND_REFERENCE: u32 = 38;
-    pub(super) const RETROSPECTIVE_DUMMY: u32 = 51;
-    pub(super) const B1_CONTROL: u32 = 53;
-    pub(super) const RF_MONITORING: u32 = 56;
+    pub(in crate::format::siemens) const END: u32 = 0;
+    pub(in crate::format::siemens) const RT_FEEDBACK: u32 = 1;
+    pub(in crate::format::siemens) const HP_FEEDBACK: u32 = 2;
+    pub(in crate::format::siemens) const SYNC_DATA: u32 = 5;
+    pub(in crate::format::siemens) const RAW_DATA_CORRECTION: u32 = 10;
+    pub(in crate::format::siemens) const LAST_IN_MEASUREMENT: u32 = 11;
+    pub(in crate::format::siemens) const PHASE_STABILISATION_REFERENCE: u32 = 14;
+    pub(in crate::format::siemens) const PHASE_STABILISATION: u32 = 15;
+    pub(in crate::format::siemens) const SIGN_REVERSAL: u32 = 17;
+    pub(in crate::format::siemens) const PHASE_CORRECTION: u32 = 21;
+    pub(in crate::format::siemens) const CALIBRATION: u32 = 22;
+    pub(in crate::format::siemens) const CALIBRATION_AND_IMAGING: u32 = 23;
+    pub(in crate::format::siemens) const REFLECT: u32 = 24;
+    pub(in crate::format::siemens) const NOISE: u32 = 25;
+    pub(in crate::format::siemens) const FIRST_IN_SLICE: u32 = 28;
+    pub(in crate::format::siemens) const LAST_IN_SLICE: u32 = 29;
+    pub(in crate::format::siemens) const SINGLE_BAND_REFERENCE: u32 = 38;
+    pub(in crate::format::siemens) const RETROSPECTIVE_DUMMY: u32 = 51;
+    pub(in crate::format::siemens) const B1_CONTROL: u32 = 53;
+    pub(in crate::format::siemens) const RF_MONITORING: u32 = 56;
 }
 
 /// Whether bit `number` of an evaluation mask is set.

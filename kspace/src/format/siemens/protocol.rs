@@ -37,14 +37,36 @@ const KEPT: [&str; 17] = [
 const MOST_LINES: usize = 1 << 14;
 /// Longest name of a buffer.
 const BUFFER_NAME: usize = 48;
+/// Names of nested values that are kept.
+const VALUES: [&str; 15] = [
+    "ManufacturersModelName",
+    "PatientPosition",
+    "aflRegridADCDuration",
+    "alRegridDelaySamplesTime",
+    "alRegridDestSamples",
+    "alRegridFlattopTime",
+    "alRegridMode",
+    "alRegridRampdownTime",
+    "alRegridRampupTime",
+    "flMagneticFieldStrength",
+    "flReadoutOSFactor",
+    "lFrequency",
+    "lMultiBandFactor",
+    "sPatPosition",
+    "tPatientPosition",
+];
 /// Longest text of a nested value.
-const NESTED_LENGTH: usize = 4096;
+const VALUE_LENGTH: usize = 1024;
+/// More places of these names than any protocol has.
+const MOST_PLACES: usize = 1024;
+/// More buffers than any header has.
+const MOST_BUFFERS: u32 = 64;
 
 /// Values of a protocol, borrowed from the header of the measurement.
 #[derive(Default)]
 pub(super) struct Protocol<'a> {
     lines: BTreeMap<&'a str, &'a str>,
-    nested: Vec<&'a [u8]>,
+    nested: BTreeMap<&'static str, &'a str>,
 }
 
 impl<'a> Protocol<'a> {
@@ -53,7 +75,7 @@ impl<'a> Protocol<'a> {
         let mut it = Self::default();
         let buffers = buffers(header);
         let named = |name: &[u8]| buffers.iter().find(|(it, _)| *it == name).map(|(_, text)| *text);
-        it.nested.extend(NESTED.iter().filter_map(|name| named(name)));
+        NESTED.iter().filter_map(|name| named(name)).for_each(|text| it.keep_nested(text));
         for line in named(b"MeasYaps").unwrap_or_default().split(|byte| *byte == b'\n') {
             let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once('=')) else {
                 continue;
@@ -83,23 +105,32 @@ impl<'a> Protocol<'a> {
 
     /// First number of a value in nested text.
     pub(super) fn nested_number(&self, name: &str) -> Option<f64> {
-        self.nested(name).and_then(|values| number(values.first()?))
+        number(self.nested_text(name)?)
     }
 
     /// First text of a value in nested text.
     pub(super) fn nested_text(&self, name: &str) -> Option<&'a str> {
-        self.nested(name).and_then(|values| values.first().copied())
+        debug_assert!(VALUES.contains(&name), "{name} is not kept");
+        self.nested.get(name).copied()
     }
 
-    /// The values in the braces behind the first place of `name` that is filled in.
-    fn nested(&self, name: &str) -> Option<Vec<&'a str>> {
-        let pattern = [b".\"", name.as_bytes(), b"\">"].concat();
-        let places = |text: &&'a [u8]| {
-            let text = *text;
-            let ends = text.windows(pattern.len()).enumerate().filter(|(_, window)| *window == pattern.as_slice());
-            ends.map(|(at, _)| &text[at + pattern.len()..]).filter_map(braced).find(|values| !values.is_empty())
-        };
-        self.nested.iter().find_map(places)
+    /// Keeps the first of the values in the braces behind each name, where it is filled in and not yet known.
+    fn keep_nested(&mut self, text: &'a [u8]) {
+        let mut rest = text;
+        let mut places = 0;
+        while let Some(quote) = rest.iter().position(|byte| *byte == b'"').filter(|_| places < MOST_PLACES) {
+            let tagged = rest[..quote].ends_with(b".");
+            rest = &rest[quote + 1..];
+            let name = VALUES.iter().find(|name| tagged && rest.starts_with(name.as_bytes()));
+            let Some((name, behind)) = name.and_then(|name| Some((name, rest[name.len()..].strip_prefix(b"\">")?)))
+            else {
+                continue;
+            };
+            places += 1;
+            if let Some(value) = braced(behind).and_then(|values| values.first().copied()) {
+                self.nested.entry(name).or_insert(value);
+            }
+        }
     }
 }
 
@@ -107,7 +138,7 @@ impl<'a> Protocol<'a> {
 fn buffers(header: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut found = Vec::new();
     let mut rest = header.get(8..).unwrap_or_default();
-    for _ in 0..u32_at(header, 4) {
+    for _ in 0..u32_at(header, 4).min(MOST_BUFFERS) {
         let Some(end) = rest.iter().take(BUFFER_NAME).position(|byte| *byte == 0) else { break };
         let length = u32_at(rest, end + 1) as usize;
         let Some((text, behind)) = rest.get(end + 5..).and_then(|rest| rest.split_at_checked(length)) else { break };
@@ -119,7 +150,7 @@ fn buffers(header: &[u8]) -> Vec<(&[u8], &[u8])> {
 
 /// Values between the braces that `text` starts with, without tags such as `<Precision> 6`.
 fn braced(text: &[u8]) -> Option<Vec<&str>> {
-    let text = &text[..text.len().min(NESTED_LENGTH)];
+    let text = &text[..text.len().min(VALUE_LENGTH)];
     let open = text.iter().position(|byte| !byte.is_ascii_whitespace()).filter(|at| text[*at] == b'{')?;
     let close = text.iter().position(|byte| *byte == b'}').filter(|close| *close > open)?;
     let mut rest = std::str::from_utf8(&text[open + 1..close]).ok()?.trim_start();
@@ -169,7 +200,8 @@ mod tests {
             ),
             (
                 "Meas",
-                "<ParamLong.\"lFrequency\"> \n { <Visible> \"true\" 42 7 } <ParamString.\"Model\"> { \"MAGNETOM Cima.X\" }",
+                "<ParamLong.\"lFrequency\"> \n { <Visible> \"true\" 42 7 } \
+                 <ParamString.\"ManufacturersModelName\"> { \"MAGNETOM Cima.X\" }",
             ),
             ("MeasYaps", "sKSpace.lBaseResolution\t = \t160\nsPat.ucRefScanMode = 0x2\ntProtocolName = \"\"gre\"\"\n"),
         ]);
@@ -180,8 +212,8 @@ mod tests {
         assert_eq!(protocol.nested_text("PatientPosition"), Some("HFS"));
         assert_eq!(protocol.nested_number("flReadoutOSFactor"), Some(2.0));
         assert_eq!(protocol.nested_number("lFrequency"), Some(42.0));
-        assert_eq!(protocol.nested_text("Model"), Some("MAGNETOM Cima.X"));
-        assert_eq!((protocol.number("sPat.lAccelFactPE"), protocol.nested_text("Nobody")), (None, None));
+        assert_eq!(protocol.nested_text("ManufacturersModelName"), Some("MAGNETOM Cima.X"));
+        assert_eq!((protocol.number("sPat.lAccelFactPE"), protocol.nested_text("sPatPosition")), (None, None));
     }
 
     #[test]
