@@ -31,6 +31,16 @@ print(json.dumps({"seconds": time.perf_counter() - start, "megabytes": megabytes
                   "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}))
 """
 
+TWIXTOOLS = """
+import contextlib, json, resource, sys, time, twixtools
+start = time.perf_counter()
+with contextlib.redirect_stdout(sys.stderr):
+    scan = twixtools.read_twix(sys.argv[1], verbose=False, parse_pmu=False, parse_geometry=False)[-1]
+megabytes = sum(mdb.data.nbytes for mdb in scan["mdb"]) / 1e6
+print(json.dumps({"seconds": time.perf_counter() - start, "megabytes": megabytes,
+                  "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}))
+"""
+
 
 def run(*command):
     """The JSON that a program prints."""
@@ -57,10 +67,17 @@ with tempfile.TemporaryDirectory() as folder:
         "--acs", 0, "--json")
     print(f"made a phantom of {scan.stat().st_size / 1e9:.2f} GB in {time.perf_counter() - start:.0f} s")
     h5py = lambda: run(sys.executable, "-c", H5PY, scan)
-    compare("read all samples, against h5py's bulk read", lambda: run(examples / "read_ismrmrd", scan), h5py)
+    compare("read all samples, against h5py's bulk read", lambda: run(examples / "read_raw", scan), h5py)
     ours, _ = compare("prepare (read, prewhiten, crop, sort), against h5py's bulk read",
                       lambda: run(examples / "prepare_rate", scan), h5py)
     print(f"prepare: peak memory {max(row['peak_megabytes'] for row in ours):.0f} MB with the mapped file")
+
+with tempfile.TemporaryDirectory() as folder:
+    scan = pathlib.Path(folder) / "scan.dat"
+    subprocess.run([sys.executable, pathlib.Path(__file__).with_name("write_twix.py"), scan, "--slices", str(a.slices)], check=True)
+    print(f"made Siemens raw data of {scan.stat().st_size / 1e9:.2f} GB")
+    compare("read all samples, against twixtools", lambda: run(examples / "read_raw", scan),
+            lambda: run(sys.executable, "-c", TWIXTOOLS, scan))
 
 steps, torch = [], []
 for _ in range(a.rounds):

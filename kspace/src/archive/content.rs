@@ -147,9 +147,7 @@ impl Content {
     pub fn refusal(self) -> Error {
         let what = format!("the file is {}", self.name());
         match self {
-            Self::SiemensDat => {
-                Error::unsupported(what, "convert it to ISMRMRD HDF5 with siemens_to_ismrmrd and send that")
-            }
+            Self::SiemensDat => Error::unsupported(what, "open it as such, not as ISMRMRD"),
             Self::OtherRaw(format) => Error::unsupported(what, format!("{} and send that", format.advice)),
             Self::OtherArchive(_) => Error::unsupported(
                 what,
@@ -274,8 +272,8 @@ mod tests {
 
     #[test]
     fn every_refusal_says_what_to_do() {
-        let kinds = [Content::SiemensDat, Content::OtherRaw(&MRD2), Content::OtherArchive("a zip archive")];
-        let expected = ["siemens_to_ismrmrd", "mrd_to_ismrmrd", ".tar.gz"];
+        let kinds = [Content::OtherRaw(&MRD2), Content::OtherArchive("a zip archive")];
+        let expected = ["mrd_to_ismrmrd", ".tar.gz"];
         for (kind, expected) in kinds.into_iter().zip(expected) {
             assert!(kind.refusal().to_string().contains(expected), "{kind:?}");
         }

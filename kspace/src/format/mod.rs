@@ -13,6 +13,7 @@
 //! | `fastmri` | the HDF5 files of the fastMRI data set |
 //! | [`bart`] | BART's `.cfl` and `.hdr`, read and written |
 //! | `hdf5` | the structure of HDF5 files |
+//! | [`siemens`] | Siemens raw data, read in place |
 //! | `mapped` | files in memory, read in place |
 //! | [`measurements`] | which measurements of one or more files are scans, and which noise belongs to them |
 
@@ -24,6 +25,7 @@ mod ismrmrd;
 mod mapped;
 pub mod measurements;
 mod mend;
+pub mod siemens;
 mod stream;
 pub mod xml;
 
@@ -217,6 +219,9 @@ pub fn open_all(path: &Path) -> Result<Vec<Box<dyn RawScan>>> {
             }
             let scans = ismrmrd::open_all(file)?;
             Ok(scans.into_iter().map(|scan| Box::new(scan) as Box<dyn RawScan>).collect())
+        }
+        Content::SiemensDat => {
+            Ok(siemens::open_all(map)?.into_iter().map(|scan| Box::new(scan) as Box<dyn RawScan>).collect())
         }
         Content::IsmrmrdStream => Ok(vec![Box::new(stream::open(map)?)]),
         Content::BartHeader => Ok(vec![Box::new(bart::open(path)?)]),
