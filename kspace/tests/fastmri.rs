@@ -62,6 +62,7 @@ fn every_layout_gives_the_acquired_columns() {
         ("chunked", "under", ""),
         ("chunks_across_slices", "under", ""),
         ("fixed_text", "under", ""),
+        ("user_block", "under", ""),
         ("no_header", "under", "no header"),
         ("single_coil", "single", ""),
         ("single_coil_chunked", "single", ""),
@@ -100,6 +101,8 @@ fn every_layout_gives_the_acquired_columns() {
         ("five_axes", "5 axes"),
         ("empty", "an empty axis"),
         ("huge", "the number of readouts is"),
+        ("never_written", "the size of `kspace` for a file of this length"),
+        ("never_written_contiguous", "the size of `kspace` for a file of this length"),
     ];
     for (name, reason) in refused {
         let error = opened(name).err().unwrap_or_else(|| panic!("{name} opens"));

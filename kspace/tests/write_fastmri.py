@@ -33,8 +33,8 @@ under = full * mask
 folder = sys.argv[1]
 
 
-def save(name, kspace, mask=None, xml=XML, **layout):
-    with h5py.File(os.path.join(folder, name + ".h5"), "w") as f:
+def save(name, kspace, mask=None, xml=XML, user=0, **layout):
+    with h5py.File(os.path.join(folder, name + ".h5"), "w", userblock_size=user) as f:
         f.create_dataset("kspace", data=kspace, **layout)
         if xml is not None:
             f["ismrmrd_header"] = xml
@@ -50,6 +50,7 @@ save("float_mask", under, mask.astype(np.float32))
 save("chunked", under, chunks=(1, COILS, READOUT, PHASE), compression="gzip", shuffle=True)
 save("chunks_across_slices", under, chunks=(2, 2, 7, 9), compression="gzip")
 save("fixed_text", under, xml=np.bytes_(XML))
+save("user_block", under, user=512)
 save("no_header", under, xml=None)
 save("single_coil", under[:, 0])
 save("single_coil_chunked", under[:, 0], chunks=(3, 5, 20), compression="gzip")
@@ -62,6 +63,10 @@ save("five_axes", under[None])
 save("empty", np.zeros((0, COILS, READOUT, PHASE), np.complex64))
 with h5py.File(os.path.join(folder, "huge.h5"), "w") as f:
     f.create_dataset("kspace", (60000, 64, 640, 640), np.complex64, chunks=(1, 1, 64, 64), compression="gzip")
+with h5py.File(os.path.join(folder, "never_written.h5"), "w") as f:
+    f.create_dataset("kspace", (100, 64, 640, 640), np.complex64, chunks=(1, 1, 64, 64), compression="gzip")
+with h5py.File(os.path.join(folder, "never_written_contiguous.h5"), "w") as f:
+    f.create_dataset("kspace", (100, 64, 640, 640), np.complex64)
 
 
 def columns(kspace):
