@@ -100,7 +100,7 @@ fn layouts_of_other_writers_hold_the_same_scan() {
     assert_eq!(readouts.len(), 40);
 
     let good = files_in(&folder.path().join("good"));
-    assert_eq!(good.len(), 14);
+    assert_eq!(good.len(), 15);
     for path in good {
         let name = path.file_stem().unwrap().display().to_string();
         let scan = open(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -131,6 +131,10 @@ fn layouts_of_other_writers_hold_the_same_scan() {
         assert!(error.contains(reason), "{name}: {error}");
         assert!(!error.contains("Jane") && !error.contains("ller"), "{name}: {error}");
     }
+
+    let bare = open(&folder.path().join("bare/bare.h5")).unwrap();
+    assert_eq!(bare.header().encodings[0].encoded.matrix, [16, 40, 5]);
+    assert!(bare.warnings()[0].contains("no header") && bare.warnings()[1].contains("no encoding"));
 
     // The noise of group `a` belongs to the scan of group `b`, of which `c` is another name.
     let groups = folder.path().join("several/groups.h5");

@@ -2,7 +2,7 @@
 
     write_ismrmrd.py FOLDER
 Files in FOLDER/good hold the same readouts, which are printed as JSON; those in FOLDER/other are to be refused; that in
-FOLDER/several holds several measurements.
+FOLDER/several holds several measurements, that in FOLDER/bare no header.
 """
 
 import json
@@ -91,6 +91,7 @@ def good(folder):
     scan(path("version_110"), libver=("v110", "v110"), **one)
     scan(path("pairs"), data=PAIR, **one)
     scan(path("user_block"), user=1024, **one)
+    scan(path("user_block_contiguous"), user=512)
     scan(path("other_name"), group="2026-11-24 10:00", **one)
     scan(path("with_images"), **one)
     with h5py.File(path("with_images"), "a") as f:
@@ -125,6 +126,14 @@ def other(folder):
         f.create_dataset("dataset/data", (40,), record(False), **one)
 
 
+def bare(folder):
+    """Readouts without a header, beside a list of other things."""
+    path = os.path.join(folder, "bare.h5")
+    scan(path, xml=True)
+    with h5py.File(path, "a") as f:
+        f["other/data"] = np.zeros(8)
+
+
 def several(folder):
     """One measurement, then noise beside images, then the first one under a second name."""
     path = os.path.join(folder, "groups.h5")
@@ -153,7 +162,7 @@ def describe(head, data):
     }
 
 
-for name, write in (("good", good), ("other", other), ("several", several)):
+for name, write in (("good", good), ("other", other), ("several", several), ("bare", bare)):
     os.makedirs(os.path.join(sys.argv[1], name))
     write(os.path.join(sys.argv[1], name))
 json.dump([describe(head, data) for head, data in readouts()], sys.stdout)

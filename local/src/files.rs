@@ -11,9 +11,10 @@ use contract::scan::hex;
 use contract::{DevicePreference, Manifest, Method, PreparedMeta, Refine};
 use gpu_job::engine::Recipe;
 use kspace::archive::{self, Content};
-use kspace::format::{Flags, RawScan};
+use kspace::format::{Flags, RawScan, bart};
 use kspace::phantom::Phantom;
 use kspace::prepare::{self, Options, Plan};
+use kspace::prepared::{FileSource, Reader};
 use ndarray::Array2;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -43,7 +44,7 @@ pub fn open(path: &Path, temp_dir: &Path) -> Result<Opened> {
     }
     let mut head = Vec::new();
     (&file).take(Content::HEAD_LENGTH).read_to_end(&mut head).map_err(Error::io("reading the input"))?;
-    if Content::of(&head).is_raw() {
+    if Content::of(&head).is_raw() || bart::is_samples(path) {
         let bytes = file.metadata().map_err(Error::io("reading the input"))?.len();
         let raw = kspace::format::open(path)?;
         return Ok(Opened { raw, container: Vec::new(), bytes, sha256: None, file, _unpacked: None });
@@ -224,8 +225,8 @@ pub struct Prepared {
     pub meta: PreparedMeta,
 }
 
-/// Prepares a raw file or archive. The prepared file appears complete or not at all. `progress` hears of entries done
-/// and of how many there are.
+/// Prepares a raw file or archive. The prepared file appears complete or not at all; an output that ends in `.cfl` is a BART
+/// array with its header beside it. `progress` hears of entries done and of how many there are.
 ///
 /// # Errors
 /// [`Error::Data`] when it cannot be prepared, [`Error::Io`] when the file cannot be written.
@@ -237,8 +238,14 @@ pub fn prepare(path: &Path, out: &Path, temp_dir: &Path, progress: &mut dyn FnMu
     let file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io("making the prepared file"))?;
     let writer = plan.write(opened.raw(), BufWriter::with_capacity(1 << 20, file), progress)?;
     let file = writer.into_inner().map_err(|error| Error::io("writing the prepared file")(error.into_error()))?;
+    let meta = plan.meta().clone();
+    if bart::is_samples(out) {
+        let prepared = Reader::open(FileSource::open(file.path())?)?;
+        let bytes = bart::export(&prepared, &out.with_extension(""), &mut |_, _| {})?;
+        return Ok(Prepared { bytes, meta });
+    }
     persist(file, out)?;
-    Ok(Prepared { bytes: plan.byte_len(), meta: plan.meta().clone() })
+    Ok(Prepared { bytes: plan.byte_len(), meta })
 }
 
 fn persist(file: tempfile::NamedTempFile, out: &Path) -> Result<()> {

@@ -70,6 +70,21 @@ fn inspect_tells_what_is_in_a_file_and_in_an_archive_of_it() {
 }
 
 #[test]
+fn a_prepared_scan_becomes_a_bart_array_and_comes_back() {
+    let dir = phantom();
+    let report = json(dir.path(), &["prepare", "full.h5", "--out", "new/kspace.cfl"], ExitCode::Done);
+    let lengths = ["new/kspace.cfl", "new/kspace.hdr"].map(|name| dir.path().join(name).metadata().unwrap().len());
+    assert_eq!(lengths[0], 2 * 4 * 64 * 64 * 8);
+    assert_eq!(report["bytes"], lengths.iter().sum::<u64>());
+    assert_eq!(std::fs::read_dir(dir.path().join("new")).unwrap().count(), 2);
+    for name in ["new/kspace.cfl", "new/kspace.hdr"] {
+        let found = json(dir.path(), &["inspect", name], ExitCode::Done);
+        assert_eq!((&found["format"], &found["contents"]["entries"]), (&"BART".into(), &2.into()), "{name}");
+        assert_eq!(found["contents"]["geometry_known"], false, "{name}");
+    }
+}
+
+#[test]
 fn a_file_and_an_archive_of_it_give_the_same_images() {
     let dir = phantom();
     tar_gz(dir.path(), "scan.tgz", "scan.h5");

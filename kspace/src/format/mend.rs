@@ -33,11 +33,11 @@ pub(super) fn mend(header: &mut Header, heads: &mut [ReadoutHead], warnings: &mu
         mend_field_of_view(encoding, &of, &mut say);
     }
     let found = heads.iter().find(|head| head.is_imaging()).map(|head| u32::from(head.channels));
-    if let (Some(stated), Some(found)) = (header.system.channels, found.filter(|found| *found > 0)) {
-        if stated != found {
-            warnings.push(format!("the header states {stated} channels, the readouts have {found}: these are used"));
-            header.system.channels = Some(found);
-        }
+    if let (Some(stated), Some(found)) = (header.system.channels, found.filter(|found| *found > 0))
+        && stated != found
+    {
+        warnings.push(format!("the header states {stated} channels, the readouts have {found}: these are used"));
+        header.system.channels = Some(found);
     }
 }
 
@@ -133,7 +133,13 @@ fn mend_readout(encoding: &mut Encoding, seen: &Seen<'_>, of: &str, say: &mut im
         return;
     }
     let fits = |encoded: usize| seen.lines.iter().all(|head| Echo::of(head).fits(encoded));
-    let found = if fits(points) { points } else { seen.symmetric() };
+    // Writers round the centre in either way.
+    let middle = |head: &&ReadoutHead| {
+        let Echo { points, centre } = Echo::of(head);
+        centre.is_none_or(|centre| centre.abs_diff(points / 2) <= 1)
+    };
+    let complete = seen.lines.iter().all(middle);
+    let found = if complete { points } else { seen.symmetric() };
     if stated == 0 {
         encoding.encoded.matrix[0] = found;
         say(format!("the header has no matrix along the readout{of}: the {found} samples of the readouts are taken"));
@@ -141,8 +147,7 @@ fn mend_readout(encoding: &mut Encoding, seen: &Seen<'_>, of: &str, say: &mut im
     }
     let ([encoded_fov, recon_fov], recon) =
         ([&encoding.encoded, &encoding.recon].map(|space| space.field_of_view_mm[0]), encoding.recon.matrix[0]);
-    let middle = |head: &&ReadoutHead| Echo::of(head).centre.is_none_or(|centre| centre == points / 2);
-    if points == recon && points < stated && seen.lines.iter().all(middle) {
+    if points == recon && points < stated && complete {
         encoding.encoded.matrix[0] = points;
         if recon_fov > 0.0 {
             encoding.encoded.field_of_view_mm[0] = recon_fov;

@@ -116,7 +116,7 @@ pub(crate) struct Inspect {
 pub(crate) struct Prepare {
     /// Raw file or archive
     pub(crate) file: PathBuf,
-    /// Prepared file to write
+    /// Prepared file to write; a name that ends in .cfl makes a BART array, with its header beside it
     #[arg(long, value_name = "PREPARED.safetensors")]
     pub(crate) out: PathBuf,
 }

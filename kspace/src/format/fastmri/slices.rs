@@ -1,7 +1,6 @@
 //! The samples of a fastMRI file: in place where they lie in one piece; where they lie in chunks, as many slices at a time as
 //! share chunks, the last ones kept.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_reader::dataset::Dataset;
@@ -10,7 +9,6 @@ use hdf5_reader::{Datatype, H5Type, SliceInfo, SliceInfoElem};
 
 use crate::format::hdf5::heap::Span;
 use crate::format::hdf5::{Hdf5, MAX_RATIO, explain};
-use crate::format::mapped;
 use crate::{Complex32, Error, Result};
 
 /// Memory for decompressed slices, unless two blocks need more.
@@ -72,6 +70,11 @@ fn is_float(datatype: &Datatype) -> bool {
     matches!(datatype, Datatype::FloatingPoint { size: 4, byte_order: ByteOrder::LittleEndian })
 }
 
+/// The sample in eight bytes.
+fn sample(bytes: &[u8]) -> Complex32 {
+    bytemuck::pod_read_unaligned(bytes)
+}
+
 /// The samples of a file.
 pub(super) struct Slices {
     file: Hdf5,
@@ -108,8 +111,11 @@ impl H5Type for Sample {
     }
 
     fn from_bytes(bytes: &[u8], _: &Datatype) -> hdf5_reader::error::Result<Self> {
-        let sample = bytes.get(..SAMPLE_BYTES).map(bytemuck::pod_read_unaligned);
-        sample.map(Self).ok_or_else(|| hdf5_reader::error::Error::InvalidData("a short sample".to_owned()))
+        bytes
+            .get(..SAMPLE_BYTES)
+            .map(sample)
+            .map(Self)
+            .ok_or_else(|| hdf5_reader::error::Error::InvalidData("a short sample".to_owned()))
     }
 
     fn element_size(_: &Datatype) -> usize {
@@ -118,7 +124,7 @@ impl H5Type for Sample {
 
     fn decode_vec(raw: &[u8], _: &Datatype, count: usize) -> Option<hdf5_reader::error::Result<Vec<Self>>> {
         let samples = raw.get(..count.checked_mul(SAMPLE_BYTES)?)?.chunks_exact(SAMPLE_BYTES);
-        Some(Ok(samples.map(|bytes| Self(bytemuck::pod_read_unaligned(bytes))).collect()))
+        Some(Ok(samples.map(sample).map(Self).collect()))
     }
 
     fn native_copy_compatible(_: &Datatype) -> bool {
@@ -160,10 +166,10 @@ impl Slices {
         (0..self.shape.slices)
             .map(|slice| {
                 let mut acquired = vec![false; phase];
-                self.with_slice(slice, |samples| {
-                    for row in samples.chunks_exact(phase) {
-                        for (acquired, sample) in acquired.iter_mut().zip(row) {
-                            *acquired |= *sample != Complex32::new(0.0, 0.0);
+                self.with_slice(slice, |bytes| {
+                    for row in bytes.chunks_exact(phase * SAMPLE_BYTES) {
+                        for (acquired, bytes) in acquired.iter_mut().zip(row.chunks_exact(SAMPLE_BYTES)) {
+                            *acquired |= sample(bytes) != Complex32::new(0.0, 0.0);
                         }
                     }
                 })?;
@@ -174,22 +180,23 @@ impl Slices {
 
     /// Samples of a column of a slice, `[coil][readout]`.
     pub(super) fn column(&self, slice: usize, column: usize) -> Result<Vec<Complex32>> {
-        self.with_slice(slice, |samples| samples.iter().skip(column).step_by(self.shape.phase).copied().collect())
+        self.with_slice(slice, |bytes| {
+            bytes.chunks_exact(SAMPLE_BYTES).skip(column).step_by(self.shape.phase).map(sample).collect()
+        })
     }
 
-    /// Hands a slice, `[coil][readout][phase]`, to `take`.
-    fn with_slice<T>(&self, slice: usize, take: impl FnOnce(&[Complex32]) -> T) -> Result<T> {
+    /// Hands the bytes of a slice, `[coil][readout][phase]`, to `take`; they may lie at any place.
+    fn with_slice<T>(&self, slice: usize, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
         let count = self.shape.slice_samples();
         match &self.place {
             Place::InPlace(span) => {
                 let bytes = count * SAMPLE_BYTES;
                 let start = span.start + slice * bytes;
-                let samples: Cow<'_, [Complex32]> = mapped::samples(&self.file.bytes()[start..start + bytes]);
-                Ok(take(&samples))
+                Ok(take(&self.file.bytes()[start..start + bytes]))
             }
             Place::Chunks { block, kept } => {
                 let samples = self.block(slice / block, *block, kept)?;
-                Ok(take(&samples[slice % block * count..][..count]))
+                Ok(take(bytemuck::cast_slice(&samples[slice % block * count..][..count])))
             }
         }
     }

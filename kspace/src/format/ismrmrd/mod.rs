@@ -51,7 +51,10 @@ pub(super) fn open_all(file: Hdf5) -> Result<Vec<IsmrmrdFile>> {
 
 /// Opens one measurement of a file, of which `others` readouts are known already.
 fn open(file: &Arc<Hdf5>, measurement: &Measurement, others: usize) -> Result<IsmrmrdFile> {
-    let (mut header, mut warnings) = xml::parse(&file.text(&measurement.header)?)?;
+    let (mut header, mut warnings) = match &measurement.header {
+        Some(text) => xml::parse(&file.text(text)?)?,
+        None => (Header::default(), vec!["the ISMRMRD file has no header".to_owned()]),
+    };
     let layout = record::Layout::of(measurement.record_type())?;
     let count = measurement.count(file, others)?;
     let mut heads = vec![ReadoutHead::default(); count];

@@ -3,6 +3,7 @@
 use hdf5_reader::dataset::Dataset;
 use hdf5_reader::group::Group;
 
+use super::record::Layout;
 use crate::format::check_readouts;
 use crate::format::hdf5::{Hdf5, damaged, explain};
 use crate::{Error, Result};
@@ -14,7 +15,8 @@ const MAX_MEASUREMENTS: u64 = 256;
 
 /// A group with a header and readouts.
 pub(super) struct Measurement {
-    pub(super) header: Dataset,
+    /// Absent in files of programs that need none.
+    pub(super) header: Option<Dataset>,
     readouts: Dataset,
 }
 
@@ -28,8 +30,8 @@ pub(super) fn measurements(file: &Hdf5) -> Result<Vec<Measurement>> {
         let (_, inner) = group.member_names().map_err(explain)?;
         let has = |wanted: &str| inner.iter().any(|name| name == wanted);
         headers += usize::from(has("xml"));
-        if has("xml") && has("data") {
-            let measurement = Measurement::of(&group)?;
+        if has("data") {
+            let Some(measurement) = Measurement::of(&group, has("xml"))? else { continue };
             let twin = |(_, other): &(String, Measurement)| other.readouts.address() == measurement.readouts.address();
             if !found.iter().any(twin) {
                 found.push((group.name().to_owned(), measurement));
@@ -60,9 +62,14 @@ pub(super) fn measurements(file: &Hdf5) -> Result<Vec<Measurement>> {
 }
 
 impl Measurement {
-    fn of(group: &Group) -> Result<Self> {
-        let [header, readouts] = ["xml", "data"].map(|name| group.dataset(name).map_err(explain));
-        Ok(Self { header: header?, readouts: readouts? })
+    /// A group without header is a measurement when its `data` are readouts.
+    fn of(group: &Group, described: bool) -> Result<Option<Self>> {
+        let readouts = group.dataset("data").map_err(explain)?;
+        if !described && Layout::of(readouts.dtype()).is_err() {
+            return Ok(None);
+        }
+        let header = described.then(|| group.dataset("xml").map_err(explain)).transpose()?;
+        Ok(Some(Self { header, readouts }))
     }
 
     /// The type of a readout record.
