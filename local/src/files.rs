@@ -14,7 +14,7 @@ use kspace::archive::{self, Content};
 use kspace::format::{Flags, RawScan, bart};
 use kspace::phantom::Phantom;
 use kspace::prepare::{self, Options, Plan};
-use kspace::prepared::{FileSource, Reader};
+use kspace::prepared::{FileSource, Reader, Shape};
 use ndarray::Array2;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -180,13 +180,13 @@ pub fn inspect(path: &Path, temp_dir: &Path) -> Result<Inspection> {
     };
     let (meta, shape) = (plan.meta(), plan.shape());
     let contents = contents(meta, shape.coils, [shape.kx, shape.ky]);
-    let reason = contents.sampling.iter().find_map(|sampling| obstacle(*sampling, shape.coils, shape.kx));
+    let reason = contents.sampling.iter().find_map(|sampling| obstacle(sampling, &shape));
     Ok(Inspection { contents: Some(contents), reconstructs: reason.is_none(), reason, ..known })
 }
 
 /// Why the default method cannot fill an entry.
-fn obstacle(sampling: Sampling, coils: usize, kx: usize) -> Option<String> {
-    Recipe::new(Method::default(), None, 0).check(&sampling, coils, kx).err()
+fn obstacle(sampling: &Sampling, shape: &Shape) -> Option<String> {
+    Recipe::new(Method::default(), None, 0).check(sampling, shape).err()
 }
 
 fn contents(meta: &PreparedMeta, coils: usize, matrix: [usize; 2]) -> Contents {

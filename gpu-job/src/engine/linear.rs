@@ -3,6 +3,7 @@
 use contract::Method;
 use contract::prepared::Sampling;
 use kspace::Complex32;
+use kspace::numerics::calibration::{self, Separate};
 use kspace::numerics::{grappa, nwg, window};
 use ndarray::{Array3, s};
 
@@ -10,51 +11,99 @@ use super::{Engine, Numbers, Slice, Work};
 use crate::error::JobError;
 use crate::raki::fill::finite;
 
-/// Factor between the noise levels of the noise scan and of the calibration lines beyond which one of them is wrong.
+/// Factor between the noise levels of the noise scan and of the data beyond which one of them is wrong.
 const DOUBT: f64 = 2.0;
 
 impl Engine<'_> {
     /// What linear kernels fill.
-    pub(super) fn linear(&self, slice: Slice) -> Result<Work, JobError> {
+    pub(super) fn linear(&self, mut slice: Slice) -> Result<Work, JobError> {
         finite(slice.kspace.view())?;
         let recipe = self.recipe;
         let empty = slice.kspace.iter().all(|sample| *sample == Complex32::default());
         let missing = slice.sampling.acceleration > 1 && recipe.method != Method::ZeroFilled && !empty;
-        let mut work = Work { slice, missing, nwg: None, filled: None, numbers: Numbers::default() };
+        let calibration = slice.calibration.take();
+        let numbers = Numbers::default();
+        let mut work = Work { slice, separate: None, missing, nwg: None, filled: None, numbers };
         if !missing || self.progress.cancelled() {
             return Ok(work);
         }
+        if let Some(lines) = calibration {
+            let Slice { kspace, mask, sampling, noise_variance, .. } = &work.slice;
+            let (sampling, separate) = separate(&lines, kspace, mask, sampling, *noise_variance)?;
+            work.numbers.noise_doubted = noise_variance.is_some_and(|given| given != separate.of_image);
+            (work.slice.sampling, work.separate) = (sampling, Some(separate));
+        }
         let Slice { kspace, mask, sampling, noise_variance, .. } = &work.slice;
+        let separate = work.separate.as_ref();
         if recipe.needs_nwg() {
-            let options = nwg::Options { noise_variance: believable(*noise_variance, kspace, sampling)?, ..recipe.nwg };
-            work.numbers.noise_doubted = options.noise_variance != *noise_variance;
-            let (filled, judge) = nwg::fill_and_judge(kspace, mask, sampling, &options)?;
+            let believed = match separate {
+                Some(separate) => Some(separate.of_image),
+                None => {
+                    let believed = believable(*noise_variance, || of_block(kspace, sampling))?;
+                    work.numbers.noise_doubted = believed != *noise_variance;
+                    believed
+                }
+            };
+            let options = nwg::Options { noise_variance: believed, ..recipe.nwg };
+            let (filled, judge) = nwg::fill_and_judge(kspace, mask, sampling, separate, &options)?;
             work.numbers.noise_variance = Some(filled.noise_variance);
             work.nwg = Some((filled, judge));
         }
         match recipe.method {
             Method::Grappa => {
-                let (filled, calibration) = plain(kspace, mask, sampling, &recipe.grappa)?;
+                let (filled, calibration) = plain(kspace, mask, sampling, separate, &recipe.grappa)?;
                 work.filled = Some(filled);
-                work.numbers.calibration = Some(calibration);
+                work.numbers.calibration = measured(calibration);
             }
-            _ => work.numbers.calibration = work.nwg.as_ref().map(|(filled, _)| filled.calibration),
+            _ => work.numbers.calibration = work.nwg.as_ref().and_then(|(filled, _)| measured(filled.calibration)),
         }
         Ok(work)
     }
 }
 
-/// The given noise variance, if the calibration lines have about as much. Headers state wrong dwell times, and noise
+/// Errors and energies, where there were lines to measure them on.
+pub(super) fn measured(calibration: (f64, f64)) -> Option<(f64, f64)> {
+    (calibration.1 > 0.0).then_some(calibration)
+}
+
+/// Calibration lines of their own, in the energy of the image that they calibrate, and its sampling with the block that they
+/// cover. `noise_variance` is that of the image where a noise scan gives it.
+///
+/// # Errors
+/// [`JobError::BadData`] for lines that cannot calibrate.
+pub(crate) fn separate(
+    lines: &Array3<Complex32>,
+    kspace: &Array3<Complex32>,
+    mask: &[bool],
+    sampling: &Sampling,
+    noise_variance: Option<f64>,
+) -> Result<(Sampling, Separate), JobError> {
+    finite(lines.view())?;
+    let sampling = calibration::covered(sampling, lines.dim().1, kspace.dim().1);
+    let of_image = || Ok(window::noise_variance_of_image(kspace, mask, &sampling));
+    let noise_variance = believable(noise_variance, of_image)?;
+    Ok((sampling, Separate::new(lines, kspace, mask, &sampling, noise_variance)?))
+}
+
+/// The given noise variance, if the data have about as much, or cannot tell. Headers state wrong dwell times, and noise
 /// scans of other amplifier settings exist; filling stands a factor of [`DOUBT`] in the deviation, and not more.
-fn believable(given: Option<f64>, kspace: &Array3<Complex32>, sampling: &Sampling) -> Result<Option<f64>, JobError> {
+fn believable(
+    given: Option<f64>,
+    found: impl FnOnce() -> Result<Option<f64>, JobError>,
+) -> Result<Option<f64>, JobError> {
     let Some(given) = given else { return Ok(None) };
-    let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
-    if !window::tells_noise(kspace.dim().0, block.len(), kspace.dim().2) {
-        return Ok(Some(given));
-    }
-    let found = window::noise_variance(&kspace.slice(s![.., block, ..]).to_owned())?;
+    let Some(found) = found()? else { return Ok(Some(given)) };
     let ratio = (found / given).sqrt();
     Ok((ratio > 1.0 / DOUBT && ratio < DOUBT).then_some(given))
+}
+
+/// Noise variance of the calibration lines, where they are enough to contradict a noise scan.
+fn of_block(kspace: &Array3<Complex32>, sampling: &Sampling) -> Result<Option<f64>, JobError> {
+    let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+    if !window::tells_noise(kspace.dim().0, block.len(), kspace.dim().2) {
+        return Ok(None);
+    }
+    Ok(Some(window::noise_variance(&kspace.slice(s![.., block, ..]).to_owned())?))
 }
 
 /// GRAPPA. Calibration lines off the grid are predicted like missing ones, compared, and put back.
@@ -62,11 +111,12 @@ fn plain(
     kspace: &Array3<Complex32>,
     mask: &[bool],
     sampling: &Sampling,
+    separate: Option<&Separate>,
     options: &grappa::Options,
 ) -> Result<(Array3<Complex32>, (f64, f64)), JobError> {
     let on_grid = |line: usize| line % sampling.acceleration == sampling.offset;
     let grid: Vec<bool> = mask.iter().enumerate().map(|(line, acquired)| *acquired && on_grid(line)).collect();
-    let mut filled = grappa::Kernel::fit(kspace, mask, sampling, options)?.apply(kspace, &grid)?;
+    let mut filled = grappa::Kernel::fit(kspace, mask, sampling, separate, options)?.apply(kspace, &grid)?;
     let (mut error, mut power) = (0.0, 0.0);
     for line in (0..mask.len()).filter(|line| mask[*line] && !grid[*line]) {
         for (coil, samples) in kspace.outer_iter().enumerate() {

@@ -22,12 +22,15 @@ use std::time::Instant;
 use contract::prepared::Sampling;
 use contract::{Method, Refine};
 use kspace::Complex32;
+use kspace::numerics::calibration::Separate;
 use kspace::numerics::nwg::{self, Judge};
 use kspace::numerics::{combine, espirit, fft, grappa, sparse};
+use kspace::prepared::Shape;
 use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::linear::separate;
 use crate::error::JobError;
 use crate::progress::Progress;
 use crate::raki::{Backend, Parameters};
@@ -92,11 +95,11 @@ impl Recipe {
         matches!(self.method, Method::Auto | Method::Raki | Method::Nwg) || self.refine == Refine::Sparse
     }
 
-    /// Why a slice of `coils` coils and `points` readout points, sampled like this, cannot be filled.
+    /// Why a slice of a file of this shape, sampled like this, cannot be filled.
     ///
     /// # Errors
     /// One sentence for a person: what was found, what is needed, what to do.
-    pub fn check(&self, sampling: &Sampling, coils: usize, points: usize) -> Result<(), String> {
+    pub fn check(&self, sampling: &Sampling, shape: &Shape) -> Result<(), String> {
         if self.method == Method::ZeroFilled && self.refine == Refine::Sparse {
             return Err("a zero-filled image cannot be refined: choose another method, or --refine none".to_owned());
         }
@@ -104,21 +107,27 @@ impl Recipe {
         if acceleration < 2 || self.method == Method::ZeroFilled {
             return Ok(());
         }
-        if sampling.acs_lines == 0 {
+        let lines = shape.acs.map_or(sampling.acs_lines, |(lines, _)| lines);
+        if lines == 0 {
             return Err(format!(
                 "one line in {acceleration} was acquired and there are no calibration lines: acquire some, or choose the \
                  method zero-filled"
             ));
         }
         let needed = nwg::least_calibration_lines(acceleration);
-        if sampling.acs_lines < needed {
+        if lines < needed {
             return Err(format!(
-                "found {} calibration lines for acceleration {acceleration}, at least {needed} are needed: acquire more of \
-                 them, or choose the method zero-filled",
-                sampling.acs_lines
+                "found {lines} calibration lines for acceleration {acceleration}, at least {needed} are needed: acquire more of \
+                 them, or choose the method zero-filled"
             ));
         }
-        if self.trains() { networks::check(self, sampling, coils, points) } else { Ok(()) }
+        if let Some((_, points)) = shape.acs.filter(|(_, points)| *points < nwg::TAPS) {
+            return Err(format!(
+                "found {points} points in a calibration line, at least {} are needed: choose the method zero-filled",
+                nwg::TAPS
+            ));
+        }
+        if self.trains() { networks::check(self, sampling, shape) } else { Ok(()) }
     }
 }
 
@@ -135,6 +144,8 @@ pub struct Slice {
     pub number: u64,
     /// Complex noise variance of a sample where a noise scan gives it.
     pub noise_variance: Option<f64>,
+    /// `[coil, line, kx]`: calibration lines of their own, centred, which calibrate in the place of those in `kspace`.
+    pub calibration: Option<Array3<Complex32>>,
 }
 
 /// What is known of a slice after it was reconstructed.
@@ -142,11 +153,12 @@ pub struct Slice {
 pub struct Numbers {
     /// Loss of the last training step.
     pub loss: Option<f64>,
-    /// Squared norms of (predicted - acquired) and of acquired, over calibration lines off the grid.
+    /// Squared norms of (predicted - acquired) and of acquired, over acquired lines off the grid; `None` where there are none, as
+    /// with separate calibration.
     pub calibration: Option<(f64, f64)>,
     /// Complex noise variance of a sample, given or found.
     pub noise_variance: Option<f64>,
-    /// Whether the calibration lines contradict the noise level of the noise scan, which was left aside then.
+    /// Whether the calibration lines, or the image where these are separate, contradict the noise level of the noise scan, which was left aside then.
     pub noise_doubted: bool,
     /// Part of the networks in a mix.
     pub networks: Option<f64>,
@@ -205,7 +217,9 @@ pub struct Clock {
 
 /// A filled slice on its way.
 struct Work {
+    /// Its calibration block is what separate calibration lines cover, where there are some.
     slice: Slice,
+    separate: Option<Separate>,
     /// Whether anything is to be filled.
     missing: bool,
     nwg: Option<(nwg::Filled, Judge)>,
@@ -241,9 +255,8 @@ impl Engine<'_> {
 
     /// How many slices of a study are best reconstructed together: what suits the device, and enough for every core.
     #[must_use]
-    pub fn group_size(&self, samplings: &[Sampling], coils: usize, points: usize) -> usize {
-        let bytes =
-            if self.recipe.trains() { networks::problem_bytes(self.recipe, samplings, coils, points) } else { None };
+    pub fn group_size(&self, samplings: &[Sampling], shape: &Shape) -> usize {
+        let bytes = if self.recipe.trains() { networks::problem_bytes(self.recipe, samplings, shape) } else { None };
         let suited = bytes.map_or_else(rayon::current_num_threads, |bytes| self.backend.group(bytes));
         // Slices that share networks are computed together.
         suited.next_multiple_of(self.recipe.slab.max(1)).max(1)
@@ -283,7 +296,7 @@ impl Engine<'_> {
         (numbers.acquired_energy, numbers.filled_energy) = energies(filled, &work.slice.mask);
         let refined = match nwg {
             Some(nwg) if self.recipe.refine == Refine::Sparse => {
-                refine::refine(self.recipe, &work.slice, filled, nwg, numbers)
+                refine::refine(self.recipe, &work.slice, work.separate.as_ref(), filled, nwg, numbers)
             }
             _ => None,
         };

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use contract::Method;
 use contract::prepared::Sampling;
 use kspace::Complex32;
-use kspace::numerics::nwg;
+use kspace::numerics::{calibration, nwg};
+use kspace::prepared::Shape;
 use ndarray::{Array3, s};
 
+use super::linear::measured;
 use super::{Engine, Numbers, Recipe, Work, mix};
 use crate::error::JobError;
 use crate::raki::fill::Entry;
@@ -18,27 +20,30 @@ use crate::raki::{Fit, Parameters, Problem, Weights};
 const WARM_RATE: f64 = 3e-3;
 
 /// Why a slice of this sampling cannot train networks.
-pub(super) fn check(recipe: &Recipe, sampling: &Sampling, coils: usize, points: usize) -> Result<(), String> {
-    let layout = recipe.training.layout(coils, sampling.acceleration);
-    let lines = match recipe.method {
-        Method::RakiPaper => sampling.acs_lines,
-        _ => {
-            let (first, end) = nwg::refit_region(sampling);
-            end - first
-        }
-    };
+pub(super) fn check(recipe: &Recipe, sampling: &Sampling, shape: &Shape) -> Result<(), String> {
+    let layout = recipe.training.layout(shape.coils, sampling.acceleration);
+    let (lines, points) = learnt(recipe, sampling, shape);
     layout.domain(lines, points, sampling.acceleration).check(layout)
 }
 
+/// Lines that the networks learn from, and points of one of them.
+fn learnt(recipe: &Recipe, sampling: &Sampling, shape: &Shape) -> (usize, usize) {
+    match (recipe.method, shape.acs) {
+        (Method::RakiPaper, own) => own.unwrap_or((sampling.acs_lines, shape.kx)),
+        (_, own) => {
+            let covered = own.map_or(*sampling, |(lines, _)| calibration::covered(sampling, lines, shape.ky));
+            let (first, end) = nwg::refit_region(&covered);
+            (end - first, shape.kx)
+        }
+    }
+}
+
 /// Bytes that the largest of these slices needs in training.
-pub(super) fn problem_bytes(recipe: &Recipe, samplings: &[Sampling], coils: usize, points: usize) -> Option<usize> {
+pub(super) fn problem_bytes(recipe: &Recipe, samplings: &[Sampling], shape: &Shape) -> Option<usize> {
     let size = |sampling: &Sampling| {
-        let (first, end) = match recipe.method {
-            Method::RakiPaper => (0, sampling.acs_lines),
-            _ => nwg::refit_region(sampling),
-        };
-        let layout = recipe.training.layout(coils, sampling.acceleration);
-        Problem::size(layout, layout.domain(end - first, points, sampling.acceleration), &recipe.training)
+        let (lines, points) = learnt(recipe, sampling, shape);
+        let layout = recipe.training.layout(shape.coils, sampling.acceleration);
+        Problem::size(layout, layout.domain(lines, points, sampling.acceleration), &recipe.training)
     };
     samplings.iter().filter(|sampling| sampling.acceleration > 1).map(size).max()
 }
@@ -60,6 +65,7 @@ impl Work {
             sampling: self.slice.sampling,
             number: self.slice.number,
             parameters: recipe.training,
+            calibration: self.separate.as_ref().map(|separate| separate.lines.view()),
             lesson,
         }
     }
@@ -154,14 +160,20 @@ impl Engine<'_> {
             if work.nwg.is_none() {
                 let slice = &work.slice;
                 let options = nwg::Options { noise_variance: slice.noise_variance, ..self.recipe.nwg };
-                work.nwg = Some(nwg::fill_and_judge(&slice.kspace, &slice.mask, &slice.sampling, &options)?);
+                work.nwg = Some(nwg::fill_and_judge(
+                    &slice.kspace,
+                    &slice.mask,
+                    &slice.sampling,
+                    work.separate.as_ref(),
+                    &options,
+                )?);
             }
-            work.numbers.calibration = work.nwg.as_ref().map(|(filled, _)| filled.calibration);
+            work.numbers.calibration = work.nwg.as_ref().and_then(|(filled, _)| measured(filled.calibration));
             return Ok(());
         }
         let filled = work.entry(self.recipe).fill(self.backend, fit)?;
         let Numbers { calibration, .. } = &mut work.numbers;
-        *calibration = Some((filled.calibration_error, filled.calibration_power));
+        *calibration = measured((filled.calibration_error, filled.calibration_power));
         work.filled = Some(match (&work.nwg, self.recipe.method) {
             (Some((nwg, judge)), Method::Auto) => {
                 let (mask, sampling) = (&work.slice.mask, &work.slice.sampling);

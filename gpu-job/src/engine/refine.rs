@@ -1,6 +1,7 @@
 //! Refinement of a filled slice.
 
 use kspace::Complex32;
+use kspace::numerics::calibration::Separate;
 use kspace::numerics::{espirit, nwg, sparse};
 use ndarray::{Array3, s};
 
@@ -10,14 +11,21 @@ use super::{Numbers, Recipe, Slice};
 pub(super) fn refine(
     recipe: &Recipe,
     slice: &Slice,
+    separate: Option<&Separate>,
     filled: &Array3<Complex32>,
     nwg: &nwg::Filled,
     numbers: &mut Numbers,
 ) -> Option<Array3<Complex32>> {
     let sampling = &slice.sampling;
     let (_, rows, columns) = filled.dim();
-    let block = slice.kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..]);
-    let Ok(maps) = espirit::maps(block, nwg.noise_variance, (rows, columns), &recipe.maps) else {
+    let (block, noise_variance) = match separate {
+        Some(separate) => (separate.lines.view(), separate.noise_variance),
+        None => {
+            let lines = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+            (slice.kspace.slice(s![.., lines, ..]), nwg.noise_variance)
+        }
+    };
+    let Ok(maps) = espirit::maps(block, noise_variance, (rows, columns), &recipe.maps) else {
         numbers.unrefined = true;
         return None;
     };

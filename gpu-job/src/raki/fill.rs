@@ -28,6 +28,8 @@ pub struct Entry<'a> {
     pub number: u64,
     /// Sizes of the networks.
     pub parameters: Parameters,
+    /// `[coil, line, kx]`: separate calibration lines, of the energy of the image, in the place of those in k-space.
+    pub calibration: Option<ArrayView3<'a, Complex32>>,
     /// What the networks learn from instead of the calibration lines.
     pub lesson: Option<Lesson<'a>>,
 }
@@ -68,9 +70,10 @@ impl Entry<'_> {
     pub fn problem(&self) -> Result<Option<Problem>, JobError> {
         let (layout, sampling) = (self.layout(), self.sampling);
         let calibration = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
-        let (kspace, lines) = match &self.lesson {
-            Some(lesson) => (lesson.kspace, lesson.checked_lines(self.kspace.dim())?),
-            None => (self.kspace, calibration),
+        let (kspace, lines) = match (&self.lesson, self.calibration) {
+            (Some(lesson), _) => (lesson.kspace, lesson.checked_lines(self.kspace.dim())?),
+            (None, Some(separate)) => (separate, 0..separate.dim().1),
+            (None, None) => (self.kspace, calibration),
         };
         let lines: Vec<Option<usize>> = lines.map(Some).collect();
         layout.domain(lines.len(), kspace.dim().2, layout.acceleration).check(layout).map_err(JobError::BadData)?;

@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use contract::manifest::Timing;
 use contract::prepared::Sampling;
-use kspace::Complex32;
 use kspace::image::geometry::Grid;
 use kspace::prepared::{ReadAt, Reader};
-use ndarray::Array3;
 
 use super::checkpoint::{Checkpoint, Finished, Identity};
 use super::plan::Plan;
-use super::source::read_ahead;
+use super::source::{Read, read_ahead};
 use crate::device::Chosen;
 use crate::engine::{Clock, Engine, Slice};
 use crate::error::JobError;
@@ -43,7 +41,7 @@ pub(super) fn all<R: ReadAt>(
     let samplings: Vec<Sampling> = reader.meta.entries.iter().map(|entry| entry.sampling).collect();
     let coils = reader.shape.coils;
     progress.stage("reconstruct", samplings.iter().map(|sampling| engine.steps(sampling, coils)).sum());
-    let group = engine.group_size(&samplings, coils, reader.shape.kx);
+    let group = engine.group_size(&samplings, &reader.shape);
     let identity = Identity { group, ..identity };
     let mut finished = checkpoint.load(&identity)?;
     // Groups begin where they would have begun in a job that was never stopped.
@@ -67,7 +65,11 @@ pub(super) fn all<R: ReadAt>(
                 }
             })?;
             for reconstructed in group {
-                finished.images.push(grid.crop(&reconstructed.image));
+                let mut image = grid.crop(&reconstructed.image);
+                if let Some(factor) = plan.factor {
+                    image *= factor;
+                }
+                finished.images.push(image);
                 finished.numbers.push(reconstructed.numbers);
             }
             if saved.elapsed() > SAVE_EVERY {
@@ -92,12 +94,13 @@ pub(super) fn all<R: ReadAt>(
     Ok(All { finished, timings })
 }
 
-fn slice<R>(reader: &Reader<R>, plan: &Plan, index: usize, kspace: Array3<Complex32>) -> Slice {
+fn slice<R>(reader: &Reader<R>, plan: &Plan, index: usize, (kspace, calibration): Read) -> Slice {
     Slice {
         kspace,
         mask: reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect(),
         sampling: reader.meta.entries[index].sampling,
         number: index as u64,
         noise_variance: plan.noise_variance,
+        calibration,
     }
 }

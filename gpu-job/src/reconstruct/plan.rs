@@ -1,6 +1,7 @@
 //! What is done with each entry, and what was decided.
 
 use contract::manifest::Decision;
+use contract::prepared::Step;
 use contract::{Method, PreparedMeta, Refine};
 use kspace::numerics::grappa;
 use kspace::prepared::Reader;
@@ -15,6 +16,10 @@ pub(super) struct Plan {
     pub(super) recipe: Recipe,
     /// Complex noise variance of a sample where the preparation knows it.
     pub(super) noise_variance: Option<f64>,
+    /// What images are multiplied by to have the unit of the raw data, where the preparation has normalised these.
+    pub(super) factor: Option<f32>,
+    /// Whether calibration lines are not part of k-space.
+    separate: bool,
     /// Every parameter of the method, for the manifest.
     pub(super) parameters: Values,
     pub(super) decisions: Vec<Decision>,
@@ -29,20 +34,35 @@ impl Plan {
     pub(super) fn new<R>(reader: &Reader<R>, request: &Request, chosen: Option<&Chosen>) -> Result<Self, JobError> {
         let recipe = request.recipe;
         recipe.training.check()?;
-        let (coils, points) = (reader.shape.coils, reader.shape.kx);
         for (index, entry) in reader.meta.entries.iter().enumerate() {
             recipe
-                .check(&entry.sampling, coils, points)
+                .check(&entry.sampling, &reader.shape)
                 .map_err(|reason| JobError::BadData(format!("entry {index}: {reason}")))?;
         }
         let mut plan = Self {
             recipe,
             noise_variance: noise_variance(&reader.meta),
+            factor: factor(&reader.meta)?,
+            separate: reader.shape.acs.is_some(),
             parameters: Values::new(),
             decisions: chosen.map(|chosen| chosen.decision.clone()).into_iter().collect(),
             warnings: Vec::new(),
         };
         plan.describe(&reader.meta);
+        if let Some((lines, points)) = reader.shape.acs {
+            plan.decide(
+                "calibration",
+                "separate lines".to_owned(),
+                &format!("the scan has {lines} lines of {points} points that are not part of its k-space"),
+            );
+        }
+        if let Some(factor) = plan.factor {
+            plan.decide(
+                "unit of the images",
+                format!("times {factor}"),
+                "the preparation divided by this number, and images of scans prepared apart are comparable without it",
+            );
+        }
         if plan.recipe.trains() && plan.recipe.slab > 1 && several_kinds(&reader.meta) {
             (plan.recipe.slab, plan.recipe.warm) = (1, 0);
             plan.decide(
@@ -137,13 +157,14 @@ impl Plan {
                     "its dwell time and that of the image are known",
                 );
             }
-            _ => self.decide("noise level", "of the calibration lines".to_owned(), "no noise scan fits the data"),
+            _ => self.decide("noise level", format!("of {}", self.witness()), "no noise scan fits the data"),
         }
         if doubted > 0 {
             self.warnings.push(format!(
-                "the noise scan and the calibration lines differ in their noise level by more than a factor of 2 in {doubted} of {} \
-                 entries, where the calibration lines are believed: check the dwell times of the noise scan",
-                numbers.len()
+                "the noise scan and {witness} differ in their noise level by more than a factor of 2 in {doubted} of {} entries, \
+                 where {witness} are believed: check the dwell times of the noise scan",
+                numbers.len(),
+                witness = self.witness()
             ));
         }
         let count = |of: fn(&Numbers) -> bool| numbers.iter().filter(|numbers| of(numbers)).count();
@@ -162,6 +183,11 @@ impl Plan {
         }
     }
 
+    /// What tells the noise level besides a noise scan.
+    const fn witness(&self) -> &'static str {
+        if self.separate { "the outer lines of the image" } else { "the calibration lines" }
+    }
+
     fn decide(&mut self, what: &str, choice: String, reason: &str) {
         self.decisions.push(Decision { what: what.to_owned(), choice, reason: reason.to_owned() });
     }
@@ -172,19 +198,88 @@ impl Plan {
 }
 
 /// Complex noise variance of a sample of a prepared file, where the preparation knows it. Prewhitening gives the real and the
-/// imaginary part of noise a variance of 1 each, when both dwell times are known. Averaging
-/// lowers it by a number that no record tells; such data are left to the calibration lines.
+/// imaginary part of noise a variance of 1 each, when both dwell times are known; compressing coils by a unitary matrix keeps it.
+/// Averaging divides it by the copies of a line, normalisation by its factor squared. Where lines have different numbers of
+/// copies, there is no one variance, and the data tell it.
 #[must_use]
 pub fn noise_variance(meta: &PreparedMeta) -> Option<f64> {
-    let step = meta.steps.iter().find(|step| step.name == "prewhiten")?;
-    let known =
-        |name: &str| step.parameters.get(name).and_then(serde_json::Value::as_f64).is_some_and(|value| value > 0.0);
-    let averaged = meta.steps.iter().any(|step| step.name == "average");
-    (known("dwell_noise_us") && known("dwell_us") && !averaged).then_some(2.0)
+    let positive = |step: &Step, name: &str| step.number(name).filter(|value| *value > 0.0 && value.is_finite());
+    let whitened = meta.step(Step::PREWHITEN)?;
+    positive(whitened, "dwell_noise_us")?;
+    positive(whitened, "dwell_us")?;
+    let copies = meta.step(Step::AVERAGE).map_or(Some(1.0), |step| positive(step, "copies"))?;
+    let factor = meta.step(Step::NORMALISE).map_or(Some(1.0), |step| positive(step, "factor"))?;
+    Some(2.0 / copies / (factor * factor)).filter(|variance| *variance > 0.0 && variance.is_finite())
+}
+
+/// The factor that the preparation divided by, if it did.
+fn factor(meta: &PreparedMeta) -> Result<Option<f32>, JobError> {
+    let Some(step) = meta.step(Step::NORMALISE) else { return Ok(None) };
+    let factor = step.number("factor").map(|factor| factor as f32).filter(|factor| factor.is_normal() && *factor > 0.0);
+    factor.map(Some).ok_or_else(|| {
+        let found = step.parameters.get("factor").map_or_else(|| "none".to_owned(), ToString::to_string);
+        let expected = "expected a positive number: prepare the raw file again";
+        JobError::BadData(format!("the prepared file is normalised by the factor {found}, {expected}"))
+    })
 }
 
 /// Whether entries differ by more than their slice: neighbours in the file are not neighbours in space then.
 fn several_kinds(meta: &PreparedMeta) -> bool {
     let kind = |entry: &contract::prepared::Entry| (entry.contrast, entry.phase, entry.repetition, entry.set);
     meta.entries.windows(2).any(|pair| kind(&pair[0]) != kind(&pair[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::prepared::Header;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn meta(steps: &[(&str, Value)]) -> PreparedMeta {
+        let step = |(name, parameters): &(&str, Value)| Step {
+            name: (*name).to_owned(),
+            parameters: parameters.as_object().unwrap().clone().into_iter().collect(),
+        };
+        PreparedMeta {
+            schema: PreparedMeta::SCHEMA,
+            scan: None,
+            header: Header::default(),
+            entries: Vec::new(),
+            steps: steps.iter().map(step).collect(),
+            warnings: Vec::new(),
+            source_sha256: String::new(),
+            tool_version: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_noise_level_follows_the_steps_of_the_preparation() {
+        let white = || ("prewhiten", json!({"dwell_noise_us": 10.0, "dwell_us": 5.0}));
+        let found = |steps: &[(&str, Value)]| noise_variance(&meta(steps));
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[("prewhiten", json!({"dwell_noise_us": 10.0, "dwell_us": 0.0}))]), None, "no scale");
+        assert_eq!(found(&[white()]), Some(2.0));
+        assert_eq!(found(&[white(), ("compress_coils", json!({"coils": 8}))]), Some(2.0));
+        assert_eq!(found(&[white(), ("average", json!({"copies": 4}))]), Some(0.5));
+        assert_eq!(found(&[white(), ("average", json!({"most_copies_of_a_line": 4}))]), None, "lines differ");
+        assert_eq!(found(&[white(), ("normalise", json!({"factor": 0.5}))]), Some(8.0));
+        let all = [white(), ("average", json!({"copies": 2})), ("normalise", json!({"factor": 10.0}))];
+        assert_eq!(found(&all), Some(0.01));
+        for factor in [json!(0.0), json!(-1.0), json!("a"), json!(1e-300)] {
+            assert_eq!(found(&[white(), ("normalise", json!({"factor": factor}))]), None);
+        }
+    }
+
+    #[test]
+    fn a_factor_that_cannot_be_is_refused() {
+        assert_eq!(factor(&meta(&[])).unwrap(), None);
+        assert_eq!(factor(&meta(&[("normalise", json!({"factor": 0.25}))])).unwrap(), Some(0.25));
+        for parameters in
+            [json!({}), json!({"factor": 0}), json!({"factor": -2}), json!({"factor": 1e300}), json!({"factor": "x"})]
+        {
+            let refused = factor(&meta(&[("normalise", parameters)])).unwrap_err().to_string();
+            assert!(refused.contains("prepare the raw file again"), "{refused}");
+        }
+    }
 }

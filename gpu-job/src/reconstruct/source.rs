@@ -36,12 +36,15 @@ pub(super) fn open(runtime: &Handle, store: &Store, at: &Location) -> Result<Rea
     Ok(Reader::open(Prepared(source))?)
 }
 
+/// k-space of an entry, and its calibration lines where they are not part of it.
+pub(super) type Read = (Array3<Complex32>, Option<Array3<Complex32>>);
+
 /// Entries from `first` on in their order; at most `ahead` wait in memory. `work` gets them and returns its result, next to the seconds spent reading.
 pub(super) fn read_ahead<R: ReadAt, T>(
     reader: &Reader<R>,
     first: usize,
     ahead: usize,
-    work: impl FnOnce(&Receiver<Result<Array3<Complex32>, kspace::Error>>) -> Result<T, JobError>,
+    work: impl FnOnce(&Receiver<Result<Read, kspace::Error>>) -> Result<T, JobError>,
 ) -> Result<(T, f64), JobError> {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(ahead);
@@ -49,7 +52,7 @@ pub(super) fn read_ahead<R: ReadAt, T>(
             let mut seconds = 0.0;
             for index in first..reader.shape.entries {
                 let started = Instant::now();
-                let entry = reader.entry(index);
+                let entry = reader.entry(index).and_then(|kspace| Ok((kspace, reader.calibration(index)?)));
                 seconds += started.elapsed().as_secs_f64();
                 let last = entry.is_err();
                 // A closed channel means that the work has failed; its error is the one to report.

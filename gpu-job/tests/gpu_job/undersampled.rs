@@ -24,7 +24,15 @@ impl Scan {
     }
 
     pub(crate) fn with<'a>(&'a self, number: u64, parameters: Parameters, lesson: Option<Lesson<'a>>) -> Entry<'a> {
-        Entry { kspace: self.kspace.view(), mask: &self.mask, sampling: self.sampling, number, parameters, lesson }
+        Entry {
+            kspace: self.kspace.view(),
+            mask: &self.mask,
+            sampling: self.sampling,
+            number,
+            parameters,
+            calibration: None,
+            lesson,
+        }
     }
 }
 

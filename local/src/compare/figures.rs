@@ -158,18 +158,36 @@ pub(super) struct Regions {
 
 impl Regions {
     /// Regions of a slice; `None` without calibration lines.
-    pub(super) fn of(kspace: &Array3<Complex32>, sampling: &Sampling) -> Option<Self> {
+    pub(super) fn of(
+        kspace: &Array3<Complex32>,
+        sampling: &Sampling,
+        separate: Option<&Array3<Complex32>>,
+    ) -> Option<Self> {
         let (coils, lines, points) = kspace.dim();
-        let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+        let mut low = Array3::zeros((coils, lines, points));
+        let (block, width) = match separate {
+            Some(separate) => {
+                let width = separate.dim().2.min(points);
+                let (own, first) = (separate.dim().1.min(lines), points / 2 - width / 2);
+                let block = lines / 2 - own / 2..lines / 2 - own / 2 + own;
+                let from = (separate.dim().1 / 2 - own / 2, separate.dim().2 / 2 - width / 2);
+                let centre = separate.slice(s![.., from.0..from.0 + own, from.1..from.1 + width]);
+                low.slice_mut(s![.., block.clone(), first..first + width]).assign(&centre);
+                (block, width)
+            }
+            None => {
+                let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+                low.slice_mut(s![.., block.clone(), ..]).assign(&kspace.slice(s![.., block.clone(), ..]));
+                (block, points)
+            }
+        };
         // The same part of either axis; tapered, so that the image does not ring into the background.
-        let half = [sampling.acs_lines, sampling.acs_lines * points / lines.max(1)].map(|width| width as f32 / 2.0);
+        let half = [block.len(), (block.len() * points / lines.max(1)).min(width)].map(|width| width as f32 / 2.0);
         let taper = |at: usize, middle: f32, half: f32| {
             let place = (at as f32 - middle).abs() / half.max(1.0);
             if place < 1.0 { 0.5 + 0.5 * (std::f32::consts::PI * place).cos() } else { 0.0 }
         };
         let middle = block.start as f32 + half[0] - 0.5;
-        let mut low = Array3::zeros((coils, lines, points));
-        low.slice_mut(s![.., block.clone(), ..]).assign(&kspace.slice(s![.., block, ..]));
         for ((_, line, point), sample) in low.indexed_iter_mut() {
             *sample *= taper(line, middle, half[0]) * taper(point, (points / 2) as f32, half[1]);
         }
@@ -205,13 +223,17 @@ mod tests {
         let coil = disc.mapv(|value| Complex32::new(value, 0.0)).insert_axis(ndarray::Axis(0));
         let kspace = fft::fft2c(&coil);
         let sampling = Sampling { acceleration: 3, offset: 2, acs_first: 20, acs_lines: 24, first: 2, last: 62 };
-        let regions = Regions::of(&kspace, &sampling).unwrap();
+        let regions = Regions::of(&kspace, &sampling, None).unwrap();
         assert!(regions.ratio(&disc).unwrap() < 1e-3);
         // The object is found with a blurred rim, so its RMS is somewhat below 2; the background is exact.
         let with = |floor: f32| regions.ratio(&disc.mapv(|value| value.max(floor))).unwrap();
         assert!((0.05..0.0625).contains(&with(0.1)), "{}", with(0.1));
         assert!((with(0.02) / with(0.01) - 2.0).abs() < 0.01);
-        assert!(Regions::of(&kspace, &Sampling { acs_lines: 0, ..sampling }).is_none());
+        assert!(Regions::of(&kspace, &Sampling { acs_lines: 0, ..sampling }, None).is_none());
+
+        let separate = kspace.slice(s![.., 20..44, 8..40]).to_owned();
+        let regions = Regions::of(&kspace, &Sampling { acs_lines: 0, ..sampling }, Some(&separate)).unwrap();
+        assert!(regions.ratio(&disc).unwrap() < 1e-3);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use gpu_job::{JobError, Progress, device};
 use kspace::Complex32;
 use kspace::image::geometry::{self, Display, Grid};
 use kspace::numerics::{combine, fft};
-use kspace::prepared::{FileSource, Reader};
+use kspace::prepared::{FileSource, Reader, Shape};
 use kspace::undersample;
 use ndarray::{Array2, Array3};
 
@@ -136,7 +136,8 @@ impl Study {
                 references.push(combine::rss(&fft::ifft2c(&kspace)));
                 regions.push(None);
             } else {
-                regions.push(Regions::of(&kspace, &self.reader.meta.entries[*slice].sampling));
+                let separate = self.reader.calibration(*slice)?;
+                regions.push(Regions::of(&kspace, &self.reader.meta.entries[*slice].sampling, separate.as_ref()));
             }
         }
         let mut sampled = Sampled { cell: None, lines: Vec::new(), references: &references, regions };
@@ -190,7 +191,11 @@ impl Study {
         let acquired = mask.iter().filter(|acquired| **acquired).count();
         Section {
             acceleration: sampling.acceleration,
-            acs: sampled.cell.map_or(sampling.acs_lines, |cell| cell.acs),
+            acs: match (sampled.cell, self.reader.shape.acs) {
+                (Some(cell), _) => cell.acs,
+                (None, Some((lines, _))) => lines,
+                (None, None) => sampling.acs_lines,
+            },
             acquired_fraction: acquired as f64 / mask.len().max(1) as f64,
             methods,
             reference: sampled.references.get(self.slices.len() / 2).cloned(),
@@ -207,9 +212,10 @@ impl Study {
     ) -> Result<Row> {
         let row = Row { method: choice.to_string(), ..Row::default() };
         let recipe = Recipe::new(choice.method, Some(choice.refine), seed);
-        let shape = self.reader.shape;
-        let refused =
-            sampled.lines.iter().find_map(|(_, sampling)| recipe.check(sampling, shape.coils, shape.kx).err());
+        // A sampling that is given to the file brings its calibration lines along.
+        let acs = if sampled.cell.is_some() { None } else { self.reader.shape.acs };
+        let shape = Shape { acs, ..self.reader.shape };
+        let refused = sampled.lines.iter().find_map(|(_, sampling)| recipe.check(sampling, &shape).err());
         if refused.is_some() {
             return Ok(Row { reason: refused, ..row });
         }
@@ -220,7 +226,7 @@ impl Study {
         let mut sums = Sums::default();
         let mut image = None;
         let places: Vec<usize> = (0..self.slices.len()).collect();
-        for group in places.chunks(engine.group_size(&samplings, shape.coils, shape.kx)) {
+        for group in places.chunks(engine.group_size(&samplings, &shape)) {
             let slices = group.iter().map(|at| self.slice(*at, sampled)).collect::<Result<_>>()?;
             let results = match sums.timed(|| engine.group(slices, &mut Clock::default())) {
                 Err(JobError::BadData(reason)) => return Ok(Row { reason: Some(reason), ..row }),
@@ -245,6 +251,7 @@ impl Study {
             sampling: *sampling,
             number: self.slices[at] as u64,
             noise_variance: gpu_job::reconstruct::noise_variance(&self.reader.meta),
+            calibration: if sampled.cell.is_some() { None } else { self.reader.calibration(self.slices[at])? },
         })
     }
 }

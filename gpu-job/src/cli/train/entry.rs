@@ -11,12 +11,13 @@ use contract::Method;
 use contract::prepared::Sampling;
 use kspace::image::png;
 use kspace::numerics::{combine, fft, metrics, nwg};
-use kspace::prepared::{ReadAt, Reader};
+use kspace::prepared::{ReadAt, Reader, Shape};
 use kspace::{Complex32, undersample};
 use ndarray::{Array2, Array3};
 
 use super::settings::Settings;
 use crate::cli::output;
+use crate::engine;
 use crate::error::JobError;
 use crate::progress::Progress;
 use crate::raki::fill::Entry;
@@ -43,6 +44,8 @@ struct Sampled {
     kspace: Array3<Complex32>,
     mask: Vec<bool>,
     sampling: Sampling,
+    /// Calibration lines of their own, `[coil, line, kx]`.
+    calibration: Option<Array3<Complex32>>,
     /// Complex noise variance of a sample where a noise scan gives it.
     noise_variance: Option<f64>,
     /// Image of the fully sampled entry.
@@ -59,7 +62,10 @@ impl Training<'_> {
         for (index, meta) in reader.meta.entries.iter().enumerate() {
             let mask = reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect();
             let noise_variance = crate::reconstruct::noise_variance(&reader.meta);
-            let sampled = Sampled { noise_variance, ..self.sampled(reader.entry(index)?, mask, meta.sampling)? };
+            let mut sampled = Sampled { noise_variance, ..self.sampled(reader.entry(index)?, mask, meta.sampling)? };
+            if sampled.reference.is_none() {
+                sampled.calibration = reader.calibration(index)?;
+            }
             trained += usize::from(self.entry(index, &sampled)?);
         }
         Ok(trained)
@@ -68,29 +74,36 @@ impl Training<'_> {
     /// An accelerated entry as it is, a fully sampled one undersampled.
     fn sampled(&self, kspace: Array3<Complex32>, mask: Vec<bool>, sampling: Sampling) -> Result<Sampled, JobError> {
         if sampling.acceleration > 1 {
-            return Ok(Sampled { kspace, mask, sampling, noise_variance: None, reference: None });
+            return Ok(Sampled { kspace, mask, sampling, calibration: None, noise_variance: None, reference: None });
         }
         let (acceleration, acs) = self.settings.sampling;
         let (mask, sampling) = undersample::sample(kspace.dim().1, acceleration, acs)?;
         let reference = Some(combine::rss(&fft::ifft2c(&kspace)));
-        Ok(Sampled { kspace: undersample::keep(&kspace, &mask), mask, sampling, noise_variance: None, reference })
+        let kspace = undersample::keep(&kspace, &mask);
+        Ok(Sampled { kspace, mask, sampling, calibration: None, noise_variance: None, reference })
     }
 
     /// Trains one entry; `false` for an empty one.
     fn entry(&self, index: usize, sampled: &Sampled) -> Result<bool, JobError> {
         let recipe = &self.settings.recipe;
-        let Sampled { kspace, mask, sampling, noise_variance, reference } = sampled;
-        let (coils, _, points) = kspace.dim();
+        let Sampled { kspace, mask, sampling, calibration, noise_variance, reference } = sampled;
+        let (coils, ky, kx) = kspace.dim();
+        let acs = calibration.as_ref().map(|lines| (lines.dim().1, lines.dim().2));
         recipe
-            .check(sampling, coils, points)
+            .check(sampling, &Shape { entries: 1, coils, ky, kx, acs })
             .map_err(|reason| JobError::BadData(format!("entry {index}: {reason}")))?;
         if kspace.iter().all(|sample| *sample == Complex32::default()) {
             return Ok(false);
         }
+        let separate = calibration
+            .as_ref()
+            .map(|lines| engine::separate(lines, kspace, mask, sampling, *noise_variance))
+            .transpose()?;
+        let (sampling, separate) = separate.map_or((*sampling, None), |(covered, lines)| (covered, Some(lines)));
         let linear = match recipe.method {
             Method::Raki => {
                 let options = nwg::Options { noise_variance: *noise_variance, ..recipe.nwg };
-                Some(nwg::fill(kspace, mask, sampling, &options)?)
+                Some(nwg::fill_and_judge(kspace, mask, &sampling, separate.as_ref(), &options)?.0)
             }
             _ => None,
         };
@@ -102,9 +115,10 @@ impl Training<'_> {
         let entry = Entry {
             kspace: kspace.view(),
             mask,
-            sampling: *sampling,
+            sampling,
             number: index as u64,
             parameters: recipe.training,
+            calibration: separate.as_ref().map(|separate| separate.lines.view()),
             lesson,
         };
         let Some(problem) = entry.problem()? else { return Ok(false) };
@@ -133,10 +147,12 @@ impl Training<'_> {
             return output::metrics(&[("entry", index as f64), ("diverged", 1.0), ("seconds", seconds)]);
         }
         let filled = entry.fill(self.backend, fit)?;
-        let residual = (filled.calibration_error / filled.calibration_power.max(f64::MIN_POSITIVE)).sqrt();
         let image = combine::rss(&fft::ifft2c(&filled.kspace));
-        let mut values =
-            vec![("entry", index as f64), ("loss", fit.loss), ("calibration_residual", residual), ("seconds", seconds)];
+        let mut values = vec![("entry", index as f64), ("loss", fit.loss), ("seconds", seconds)];
+        if filled.calibration_power > 0.0 {
+            let residual = (filled.calibration_error / filled.calibration_power).sqrt();
+            values.push(("calibration_residual", residual));
+        }
         let mut panels = vec![image.clone()];
         if let Some(reference) = reference {
             values.push(("psnr", metrics::psnr(&image, reference)));

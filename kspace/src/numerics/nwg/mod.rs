@@ -35,7 +35,7 @@ use super::window;
 use crate::{Complex32, Error, Result};
 
 /// Readout points in a source patch.
-const TAPS: usize = 7;
+pub const TAPS: usize = 7;
 /// Acquired lines in a source patch.
 const SOURCE_LINES: usize = 2;
 /// Lines of the region of a refit, at least.
