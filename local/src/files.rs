@@ -75,7 +75,7 @@ impl Opened {
             Some(sha256) => sha256.clone(),
             None => sha256(&self.file)?,
         };
-        Ok(prepare::plan(self.raw(), &Options { scan: None, source_sha256 })?)
+        Ok(prepare::plan(self.raw(), &Options { source_sha256, ..Options::default() })?)
     }
 }
 
