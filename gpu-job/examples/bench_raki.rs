@@ -11,15 +11,15 @@
 //! | `ratio` | candle tensors over that, the same networks on the same data |
 //! | `gemm_share` | achieved over what square products achieve on as many threads |
 //! | `megabytes_per_step`, `memory_share` | what a step reads and writes, caches or not, over what copies of large arrays achieve |
-//! | `slice` | CPU seconds for a slice of 8 coils, R = 4, 32 lines of 320 samples: published training, and weighted training on 64 lines |
+//! | `slice` | CPU seconds for a slice of 8 coils, R = 4, 32 lines of 320 samples: published training, and weighted training on 64 lines with its share of products |
 #![allow(clippy::print_stdout, reason = "the result of a program")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use gemm::{Parallelism, gemm};
 use gpu_job::JobError;
+use gpu_job::engine::cost::training_step;
 use gpu_job::progress::Silent;
-use gpu_job::raki::cpu::NETWORKS;
+use gpu_job::raki::cpu::{NETWORKS, product_rate};
 use gpu_job::raki::layout::TAPS;
 use gpu_job::raki::{Backend, Cpu, Domain, Layout, Parameters, Planes, Problem, TensorBackend};
 use kspace::Complex32;
@@ -29,17 +29,9 @@ use rayon::prelude::*;
 /// Steps of one measurement, and measurements: short and many, so that some meet an idle machine.
 const STEPS: usize = 4;
 const ROUNDS: usize = 24;
-/// Rows of the square matrices, and numbers in a copied array.
-const SQUARE: usize = 1024;
+/// How long products are measured in a round, and numbers in a copied array.
+const PRODUCTS: Duration = Duration::from_millis(10);
 const COPIED: usize = 1 << 25;
-
-/// Floating-point operations of a step: two products in layer 1, three in each of the others.
-fn operations(layout: Layout, positions: usize) -> f64 {
-    let [hidden_1, hidden_2] = layout.hidden;
-    let layer_1 = 2 * 2 * hidden_1 * layout.inputs();
-    let others = 3 * 2 * (hidden_1 * hidden_2 + hidden_2 * TAPS * layout.outputs());
-    (layout.channels() * (layer_1 + others) * positions) as f64
-}
 
 /// Bytes a step reads and writes: patches twice for every group of networks, features and taps as often as a loop or
 /// product passes over them, weights with their gradient and means.
@@ -76,39 +68,6 @@ fn cpu_seconds() -> Result<f64, JobError> {
     let text = std::fs::read_to_string(path).map_err(JobError::io("reading the CPU time of a thread"))?;
     let nanoseconds: Option<f64> = text.split_whitespace().next().and_then(|first| first.parse().ok());
     Ok(nanoseconds.ok_or_else(|| JobError::Usage(format!("{path} holds {text:?}, expected numbers")))? / 1e9)
-}
-
-/// One square product on every thread.
-fn products(matrices: &mut [Vec<f32>]) {
-    matrices.par_iter_mut().for_each(|matrices| {
-        let (out, factors) = matrices.split_at_mut(SQUARE * SQUARE);
-        let (a, b) = factors.split_at(SQUARE * SQUARE);
-        let side = SQUARE as isize;
-        // SAFETY: three square matrices that do not overlap.
-        unsafe {
-            gemm(
-                SQUARE,
-                SQUARE,
-                SQUARE,
-                out.as_mut_ptr(),
-                1,
-                side,
-                false,
-                a.as_ptr(),
-                1,
-                side,
-                b.as_ptr(),
-                1,
-                side,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                Parallelism::None,
-            );
-        }
-    });
 }
 
 /// Least seconds of what is done once and of a step after it, by trainings of one step and of more.
@@ -172,35 +131,39 @@ fn main() -> Result<(), JobError> {
 
     let tensor = TensorBackend::new(candle_core::Device::Cpu);
     let threads = rayon::current_num_threads();
-    let mut matrices = vec![vec![0.5_f32; 3 * SQUARE * SQUARE]; threads];
     let mut copies = vec![(vec![1.0_f32; COPIED], vec![0.0_f32; COPIED]); threads];
-    let [mut square, mut copy] = [f64::INFINITY; 2];
+    let (mut gemm_rate, mut copy) = (0.0_f64, f64::INFINITY);
     let [mut fused, mut candle] = [Training::UNKNOWN; 2];
     for _ in 0..ROUNDS {
         fused.measure(&Cpu, &problem, parameters)?;
         candle.measure(&tensor, &problem, parameters)?;
-        time(&mut square, || products(&mut matrices));
+        gemm_rate = gemm_rate.max(product_rate(PRODUCTS) / 1e9);
         time(&mut copy, || copies.par_iter_mut().for_each(|(from, to)| to.copy_from_slice(from)));
     }
     let positions = domain.positions(parameters.columns(domain));
-    let (work, moved) = (operations(layout, positions) / 1e9, bytes(layout, positions) / 1e6);
+    let (work, moved) = (training_step(layout, positions) / 1e9, bytes(layout, positions) / 1e6);
     let (fused, candle) = (fused.step(), candle.step());
-    let gemm_rate = (threads * 2 * SQUARE.pow(3)) as f64 / square / 1e9;
     let memory_rate = (threads * 2 * COPIED * size_of::<f32>()) as f64 / copy / 1e6;
     let [published, weighted] = slices()?;
+    let training = Parameters::weighted();
+    let layout = training.layout(8, 4);
+    let domain = layout.domain(64, 320, 4);
+    let step = training_step(layout, domain.positions(training.columns(domain))) / 1e9;
+    let weighted_rate = training.iterations as f64 * step / weighted;
     println!(
         "{{\"coils\":{coils},\"acceleration\":{acceleration},\"calibration_lines\":{lines},\"samples\":{samples},\
          \"threads\":{threads},\"seconds_per_step\":{fused:.6},\"gflop_per_step\":{work:.3},\"fused_gflop_per_s\":{:.1},\
          \"candle_gflop_per_s\":{:.1},\"ratio\":{:.2},\"gemm_gflop_per_s\":{gemm_rate:.1},\"gemm_share\":{:.2},\
          \"megabytes_per_step\":{moved:.1},\"memory_gb_per_s\":{:.1},\"memory_share\":{:.2},\
-         \"slice\":{{\"published_seconds\":{published:.2},\"weighted_seconds\":{weighted:.3},\"ratio\":{:.1}}}}}",
+         \"slice\":{{\"published_seconds\":{published:.2},\"weighted_seconds\":{weighted:.3},\"ratio\":{:.1},\"weighted_gemm_share\":{:.2}}}}}",
         work / fused,
         work / candle,
         candle / fused,
         work / fused / gemm_rate,
         memory_rate / 1e3,
         moved / fused / memory_rate,
-        published / weighted
+        published / weighted,
+        weighted_rate / (gemm_rate / threads as f64)
     );
     Ok(())
 }

@@ -7,10 +7,12 @@
 //! and write if caches hold only what one loop uses. The fastest round counts; stages and machine take turns.
 #![allow(clippy::print_stdout, reason = "the result of a program")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use faer::{Accum, Mat, Par, c64};
 use gpu_job::JobError;
+use gpu_job::engine::cost;
+use gpu_job::raki::cpu::product_rate;
 use kspace::numerics::{combine, espirit, fft, nwg, sparse};
 use kspace::prepared::Reader;
 use kspace::{format, prepare};
@@ -19,11 +21,10 @@ use ndarray::s;
 /// Rows of the square matrices of the machine's rate, and numbers in a copied array.
 const SQUARE: usize = 512;
 const COPIED: usize = 1 << 25;
-/// Taps and lines of a source patch of `nwg`, and its steps of energy.
+/// Taps and lines of a source patch of `nwg`.
 const PATCH: usize = 14;
-const STEPS_OF_ENERGY: usize = 10;
-/// Taps of the wavelet filter, and operations of one of them on a complex value.
-const WAVELET: f64 = 4.0 * 4.0;
+/// How long single-precision products are measured in a round.
+const PRODUCTS: Duration = Duration::from_millis(10);
 
 /// A stage: its name, operations, bytes and least seconds.
 struct Stage {
@@ -46,12 +47,6 @@ impl Stage {
     }
 }
 
-/// Operations of a Fourier transform of `count` planes.
-fn transforms(count: usize, rows: usize, columns: usize) -> f64 {
-    let area = (rows * columns) as f64;
-    5.0 * count as f64 * area * area.log2()
-}
-
 fn main() -> Result<(), JobError> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next().ok_or_else(|| JobError::Usage("give an undersampled ISMRMRD file".to_owned()))?;
@@ -70,12 +65,7 @@ fn main() -> Result<(), JobError> {
     let region = nwg::refit_region(&sampling);
     let equations = |lines: usize| (lines - sampling.acceleration) * (columns - PATCH / 2 + 1);
     let (first, refit) = (equations(sampling.acs_lines), equations(region.1 - region.0));
-    // Complex products: half of the normal matrix, all of the right side; then a factorisation and a solution for each step of energy.
-    let moments = |count: usize| 8.0 * count as f64 * (patch * patch / 2 + patch * targets) as f64;
-    let cube = (patch as f64).powi(3);
-    let solves = STEPS_OF_ENERGY as f64 * (4.0 / 3.0 * cube + 16.0 * (patch * patch * targets) as f64 / 2.0);
     let gaps = (rows / sampling.acceleration) as f64;
-    let filling = 8.0 * (patch * targets * columns) as f64 * gaps;
     let read = |count: usize| 2.0 * size((patch + targets) * count);
     let apply = size(patch * columns) * gaps + size(coils * rows * columns);
     let options = sparse::Options::default();
@@ -83,40 +73,40 @@ fn main() -> Result<(), JobError> {
     let window = maps_options.window.pow(2) * coils;
     let windows =
         (sampling.acs_lines + 1 - maps_options.window) * (maps_options.points.min(columns) + 1 - maps_options.window);
-    let lags = 2 * maps_options.window - 1;
     let pixels = (rows * columns) as f64;
-    let pairs = (coils * (coils + 1) / 2) as f64;
-    let spectrum = 8.0 * (windows * window * window / 2) as f64 + 4.0 * (4.0 / 3.0 + 3.0) * (window as f64).powi(3);
-    let each_pixel = 8.0 * lags as f64 * pairs + 8.0 * (maps_options.steps * maps_options.maps * coils * coils) as f64;
+    let shape = [coils, rows, columns];
+    let once = nwg::Options { refits: 0, ..nwg::Options::default() };
+    let kernels = |options: &nwg::Options| cost::kernels(options, &sampling, shape);
     let mut stages = [
-        Stage::new("nwg", moments(first) + solves + filling, read(first) + apply),
+        Stage::new("nwg", kernels(&once), read(first) + apply),
         Stage::new(
             "nwg with refits",
-            moments(first) + 2.0 * moments(refit) + 3.0 * (solves + filling),
+            kernels(&nwg::Options::default()),
             read(first) + 2.0 * read(refit) + 3.0 * apply,
         ),
-        Stage::new("maps", spectrum + each_pixel * pixels, size(windows * window) + size(coils) * 2.0 * pixels),
+        Stage::new(
+            "maps",
+            cost::maps(&maps_options, sampling.acs_lines, shape),
+            size(windows * window) + size(coils) * 2.0 * pixels,
+        ),
         Stage::new("refine", 0.0, 0.0),
-        Stage::new("transform and combine", transforms(coils, rows, columns), size(4 * coils) * pixels),
+        Stage::new("transform and combine", cost::transform(shape), size(4 * coils) * pixels),
     ];
     let mut machine =
         [Stage::new("gemm", 8.0 * (SQUARE as f64).powi(3), 0.0), Stage::new("copy", 0.0, (8 * COPIED) as f64)];
     let matrix = Mat::<c64>::from_fn(SQUARE, SQUARE, |row, column| c64::new(row as f64, column as f64));
     let mut product = Mat::<c64>::zeros(SQUARE, SQUARE);
     let (from, mut to) = (vec![1f32; COPIED], vec![0f32; COPIED]);
+    let mut single = 0.0_f64;
     one.install(|| -> Result<(), JobError> {
         for _ in 0..rounds {
-            let once = nwg::Options { refits: 0, ..nwg::Options::default() };
             stages[0].time(|| nwg::fill(&kspace, &mask, &sampling, &once))?;
             let filled = stages[1].time(|| nwg::fill(&kspace, &mask, &sampling, &nwg::Options::default()))?;
             let block = kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..]);
             let maps =
                 stages[2].time(|| espirit::maps(block, filled.noise_variance, (rows, columns), &maps_options))?;
             let count = maps.maps.dim().0;
-            // A step: two transforms of every coil, two products with every map, two transforms into wavelets.
-            let step = transforms(2 * coils, rows, columns)
-                + pixels * (16.0 * (count * coils) as f64 + 2.0 * 2.0 * 4.0 / 3.0 * WAVELET * count as f64);
-            stages[3].operations = (options.iterations + 1) as f64 * step;
+            stages[3].operations = cost::refinement(&options, count, shape);
             stages[3].bytes = (options.iterations + 1) as f64
                 * pixels
                 * (size(2 * count * coils) + size(5 * coils) + size(8 * count));
@@ -135,6 +125,7 @@ fn main() -> Result<(), JobError> {
                 faer::linalg::matmul::matmul(&mut product, Accum::Replace, &matrix, &matrix, factor, Par::Seq);
             });
             machine[1].time(|| to.copy_from_slice(&from));
+            single = single.max(product_rate(PRODUCTS));
         }
         Ok(())
     })?;
@@ -149,11 +140,12 @@ fn main() -> Result<(), JobError> {
                 "gflop": stage.operations / 1e9,
                 "gigabytes": stage.bytes / 1e9,
                 "gemm_share": stage.operations / stage.seconds / gemm,
+                "single_gemm_share": stage.operations / stage.seconds / single,
                 "memory_share": stage.bytes / stage.seconds / memory,
             })
         })
         .collect();
-    let machine = serde_json::json!({"complex_double_gemm_gflop_per_s": gemm / 1e9, "copy_gb_per_s": memory / 1e9});
+    let machine = serde_json::json!({"complex_double_gemm_gflop_per_s": gemm / 1e9, "single_gemm_gflop_per_s": single / 1e9, "copy_gb_per_s": memory / 1e9});
     println!(
         "{}",
         serde_json::json!({"coils": coils, "lines": kspace.dim().1, "points": columns, "machine": machine, "stages": rows})

@@ -9,6 +9,7 @@
 //! | [`numerics`] | centred Fourier transform, GRAPPA, coil combination, image metrics |
 //! | [`undersample`] | keeps some lines of a fully sampled scan, to compare with all of them |
 //! | [`image`] | geometry, NIfTI and PNG |
+//! | [`inspect`] | what a physicist asks of a raw scan |
 //! | [`phantom`] | an analytic scan with a known image, written as ISMRMRD |
 //!
 //! Arrays are row-major and named outermost axis first: `[coil, ky, kx]` has kx contiguous. Lengths are in mm,
@@ -18,6 +19,7 @@ pub mod archive;
 pub mod error;
 pub mod format;
 pub mod image;
+pub mod inspect;
 pub mod numerics;
 pub mod phantom;
 pub mod prepare;

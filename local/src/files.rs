@@ -6,19 +6,19 @@ use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
 use std::path::Path;
 
-use contract::prepared::Sampling;
 use contract::scan::hex;
 use contract::{DevicePreference, Manifest, Method, PreparedMeta, Refine};
 use gpu_job::engine::Recipe;
 use kspace::archive::{self, Content};
-use kspace::format::{Flags, RawScan, bart};
+use kspace::format::{RawScan, bart};
 use kspace::phantom::Phantom;
 use kspace::prepare::{self, Options, Plan};
-use kspace::prepared::{FileSource, Reader, Shape};
+use kspace::prepared::{FileSource, Reader};
 use ndarray::Array2;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::inspect::{Look, look};
 use crate::{Error, Result};
 
 /// A raw data file, out of its archive if it was in one.
@@ -76,7 +76,7 @@ impl Opened {
             Some(sha256) => sha256.clone(),
             None => sha256(&self.file)?,
         };
-        Ok(prepare::plan(self.raw(), &Options { scan: None, source_sha256 })?)
+        Ok(prepare::plan(self.raw(), &Options { source_sha256, ..Options::default() })?)
     }
 }
 
@@ -98,122 +98,36 @@ fn sha256(mut file: &File) -> Result<String> {
 pub struct Inspection {
     /// What was peeled off, outermost first; empty for a bare file.
     pub container: Vec<&'static str>,
-    /// Name of the raw format.
-    pub format: Option<String>,
     /// Length of the raw data file.
     pub bytes: Option<u64>,
-    /// Readouts of every kind.
-    pub readouts: Option<usize>,
-    /// Whether there is a noise scan.
-    pub noise_scan: Option<bool>,
-    /// What would be reconstructed; absent when it cannot be prepared.
-    pub contents: Option<Contents>,
+    /// The scan in it; absent when it does not open.
+    pub scan: Option<Look>,
     /// Whether the default method reconstructs it.
     pub reconstructs: bool,
     /// Why not.
     pub reason: Option<String>,
 }
 
-/// What would be reconstructed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Contents {
-    /// Samples along kx and lines along ky, oversampling removed.
-    pub matrix: [usize; 2],
-    /// Field of view of that matrix: x, y, z, mm.
-    pub field_of_view_mm: [f64; 3],
-    /// Receiver coils.
-    pub coils: usize,
-    /// Images: every combination of the counters below that was acquired.
-    pub entries: usize,
-    /// Distinct slices.
-    pub slices: usize,
-    /// Distinct contrasts.
-    pub contrasts: usize,
-    /// Distinct cardiac phases.
-    pub phases: usize,
-    /// Distinct repetitions.
-    pub repetitions: usize,
-    /// Distinct sets.
-    pub sets: usize,
-    /// The samplings found in the data, each once.
-    pub sampling: Vec<Sampling>,
-    /// Whether positions and directions come from the scanner.
-    pub geometry_known: bool,
-    /// Steps that preparation would do.
-    pub steps: Vec<String>,
-    /// What a person should know before trusting the images.
-    pub warnings: Vec<String>,
-}
-
 /// Looks into a file without reconstructing it. A file that cannot be reconstructed is not an error: the answer says why.
 ///
 /// # Errors
-/// [`Error::Usage`] and [`Error::Io`] only.
+/// [`Error::Usage`] and [`Error::Io`].
 pub fn inspect(path: &Path, temp_dir: &Path) -> Result<Inspection> {
-    let refused = |reason: String| Inspection {
-        container: Vec::new(),
-        format: None,
-        bytes: None,
-        readouts: None,
-        noise_scan: None,
-        contents: None,
-        reconstructs: false,
-        reason: Some(reason),
-    };
     let opened = match open(path, temp_dir) {
-        Err(Error::Data(error)) => return Ok(refused(error.to_string())),
+        Err(Error::Data(error)) => {
+            let reason = Some(error.to_string());
+            return Ok(Inspection { container: Vec::new(), bytes: None, scan: None, reconstructs: false, reason });
+        }
         result => result?,
     };
-    let raw = opened.raw();
-    let known = Inspection {
+    let look = look(opened.raw())?;
+    Ok(Inspection {
         container: opened.container.clone(),
-        format: Some(raw.format().to_owned()),
         bytes: Some(opened.bytes),
-        readouts: Some(raw.heads().len()),
-        noise_scan: Some(raw.heads().iter().any(|head| head.flags.has(Flags::NOISE))),
-        ..refused(String::new())
-    };
-    // The hash is of no interest here and costs a pass over the file.
-    let plan = match prepare::plan(raw, &Options::default()) {
-        Err(error) => return Ok(Inspection { reason: Some(error.to_string()), ..known }),
-        Ok(plan) => plan,
-    };
-    let (meta, shape) = (plan.meta(), plan.shape());
-    let contents = contents(meta, shape.coils, [shape.kx, shape.ky]);
-    let reason = contents.sampling.iter().find_map(|sampling| obstacle(sampling, &shape));
-    Ok(Inspection { contents: Some(contents), reconstructs: reason.is_none(), reason, ..known })
-}
-
-/// Why the default method cannot fill an entry.
-fn obstacle(sampling: &Sampling, shape: &Shape) -> Option<String> {
-    Recipe::new(Method::default(), None, 0).check(sampling, shape).err()
-}
-
-fn contents(meta: &PreparedMeta, coils: usize, matrix: [usize; 2]) -> Contents {
-    let distinct = |counter: fn(&contract::prepared::Entry) -> u16| {
-        meta.entries.iter().map(counter).collect::<std::collections::BTreeSet<_>>().len()
-    };
-    let mut sampling: Vec<Sampling> = Vec::new();
-    for entry in &meta.entries {
-        if !sampling.contains(&entry.sampling) {
-            sampling.push(entry.sampling);
-        }
-    }
-    Contents {
-        matrix,
-        field_of_view_mm: meta.header.field_of_view_mm,
-        coils,
-        entries: meta.entries.len(),
-        slices: distinct(|entry| entry.slice),
-        contrasts: distinct(|entry| entry.contrast),
-        phases: distinct(|entry| entry.phase),
-        repetitions: distinct(|entry| entry.repetition),
-        sets: distinct(|entry| entry.set),
-        sampling,
-        geometry_known: meta.header.geometry_known,
-        steps: meta.steps.iter().map(|step| step.name.clone()).collect(),
-        warnings: meta.warnings.clone(),
-    }
+        reconstructs: look.reconstructs,
+        reason: look.report.reason.clone(),
+        scan: Some(look),
+    })
 }
 
 /// A prepared file that was written.

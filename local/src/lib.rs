@@ -12,6 +12,7 @@
 //! | [`chain`] | follows one scan and measures each stage |
 //! | [`compare`] | methods side by side on one file |
 //! | [`files`] | inspect, prepare, reconstruct and phantom, without a stack |
+//! | [`inspect`] | what is in one scan, what it takes, and a picture of its sampling |
 //! | [`endpoints`] | makes the SDK clients |
 //! | [`error`] | the one error type and its exit codes |
 //!
@@ -37,6 +38,7 @@ pub mod emulator;
 pub mod endpoints;
 pub mod error;
 pub mod files;
+pub mod inspect;
 pub mod remote;
 pub mod shim;
 pub mod stack;

@@ -9,9 +9,12 @@
 //! | `raki` | networks with a weighted loss that learn from the fill of `nwg` |
 //! | `auto` | `nwg` and `raki`, mixed as the acquired lines say |
 //!
+//! [`cost`] tells beforehand what a scan takes.
+//!
 //! Refinement ([`kspace::numerics::sparse`]) takes any fill. A slice whose networks do not converge has the fill of
 //! `nwg`; one whose sensitivities cannot be found is left unrefined; both are said in its [`Numbers`].
 
+pub mod cost;
 mod linear;
 mod mix;
 mod networks;

@@ -37,6 +37,7 @@ use crate::progress::Progress;
 use checkpoint::{Checkpoint, Finished, Identity};
 pub use metrics::Metrics;
 pub use plan::noise_variance;
+pub(crate) use plan::several_kinds;
 
 /// What is to be reconstructed, and how.
 #[derive(Debug, Clone)]

@@ -224,7 +224,7 @@ fn factor(meta: &PreparedMeta) -> Result<Option<f32>, JobError> {
 }
 
 /// Whether entries differ by more than their slice: neighbours in the file are not neighbours in space then.
-fn several_kinds(meta: &PreparedMeta) -> bool {
+pub(crate) fn several_kinds(meta: &PreparedMeta) -> bool {
     let kind = |entry: &contract::prepared::Entry| (entry.contrast, entry.phase, entry.repetition, entry.set);
     meta.entries.windows(2).any(|pair| kind(&pair[0]) != kind(&pair[1]))
 }

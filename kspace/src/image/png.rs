@@ -58,10 +58,15 @@ pub fn grey<W: Write>(out: W, pixels: &Array2<u8>) -> Result<()> {
         writer.write_image_data(pixels.as_slice().unwrap_or_default())?;
         writer.finish()
     };
-    write().map_err(|error| match error {
-        png::EncodingError::IoError(error) => Error::io("writing the preview")(error),
-        other => Error::corrupt("preview", other, "an image that PNG can hold"),
-    })
+    write().map_err(failed("preview"))
+}
+
+/// Why `what` could not be written.
+pub(super) fn failed(what: &'static str) -> impl FnOnce(png::EncodingError) -> Error {
+    move |error| match error {
+        png::EncodingError::IoError(error) => Error::io(format!("writing the {what}"))(error),
+        other => Error::corrupt(what, other, "an image that PNG can hold"),
+    }
 }
 
 fn compose(slices: &[Array2<f32>]) -> Result<Array2<u8>> {

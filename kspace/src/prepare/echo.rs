@@ -6,13 +6,13 @@ use crate::format::{Flags, ReadoutHead};
 
 /// Which samples of a readout go where, relative to the centre of k-space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Placement {
+pub(crate) struct Placement {
     /// First sample used.
     pub(super) first: usize,
     /// Samples used.
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// Index of the first used sample on the encoded readout.
-    pub(super) start: usize,
+    pub(crate) start: usize,
     /// Whether the samples run from right to left.
     pub(super) reversed: bool,
 }
@@ -32,7 +32,7 @@ impl Placement {
 }
 
 /// Where the samples of a readout go among `encoded` points whose middle is the centre of k-space, or what does not fit.
-pub(super) fn place(head: &ReadoutHead, encoded: usize) -> std::result::Result<Placement, String> {
+pub(crate) fn place(head: &ReadoutHead, encoded: usize) -> std::result::Result<Placement, String> {
     let [samples, mut pre, mut post, mut centre] =
         [head.samples, head.discard_pre, head.discard_post, head.center_sample].map(usize::from);
     let reversed = head.flags.has(Flags::REVERSE);

@@ -24,9 +24,6 @@ pub(super) fn describe(
     geometry: &Array2<f32>,
     log: &mut Log,
 ) -> Header {
-    let name = |text: &Option<String>| text.as_ref().map(|text| text.chars().take(NAME_LENGTH).collect());
-    let number = |value: Option<f64>| value.filter(|value| value.is_finite());
-    let numbers = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect();
     let extent = |value: f64| (value.is_finite() && value > 0.0).then_some(value);
 
     let (encoded, recon) = (&encoding.encoded, &encoding.recon);
@@ -59,6 +56,21 @@ pub(super) fn describe(
         log.warn("slice directions missing or not at right angles: the orientation of the images is unknown");
     }
     Header {
+        matrix,
+        field_of_view_mm,
+        recon_matrix,
+        recon_field_of_view_mm,
+        stated_acceleration: number(encoding.acceleration.map(|factors| factors[rows - 1])),
+        geometry_known,
+        ..acquisition(raw)
+    }
+}
+
+/// What the header says of scanner and protocol; the rest is empty.
+pub(crate) fn acquisition(raw: &raw::Header) -> Header {
+    let name = |text: &Option<String>| text.as_ref().map(|text| text.chars().take(NAME_LENGTH).collect());
+    let numbers = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect();
+    Header {
         vendor: name(&raw.system.vendor),
         model: name(&raw.system.model),
         field_strength_t: number(raw.system.field_strength_t),
@@ -68,13 +80,12 @@ pub(super) fn describe(
         te_ms: numbers(&raw.sequence.te_ms),
         ti_ms: numbers(&raw.sequence.ti_ms),
         flip_angle_deg: numbers(&raw.sequence.flip_angle_deg),
-        matrix,
-        field_of_view_mm,
-        recon_matrix,
-        recon_field_of_view_mm,
-        stated_acceleration: number(encoding.acceleration.map(|factors| factors[rows - 1])),
-        geometry_known,
+        ..Header::default()
     }
+}
+
+fn number(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| value.is_finite())
 }
 
 /// Whether a row of the geometry array holds three directions at right angles.

@@ -20,17 +20,18 @@
 //!
 //! Prewhitening and compression (`mixing`) act on coils and cropping on readouts, so the order in which they are computed does not
 //! matter; cropping goes first, because it halves the work. Module `header` keeps the acquisition values that do not
-//! identify a person; [`probe`] looks at some calibration lines before anything is written.
+//! identify a person; [`probe`] looks at some calibration lines before anything is written; `pattern` draws the sampling.
 
 mod average;
 mod calibration;
 pub mod compress;
-mod echo;
+pub(crate) mod echo;
 pub mod epi;
-mod header;
+pub(crate) mod header;
 mod mixing;
 mod normalise;
 mod oversampling;
+mod pattern;
 pub mod probe;
 pub mod sampling;
 mod shots;
@@ -55,6 +56,7 @@ use calibration::{Apart, Origin};
 pub use compress::Compression;
 use mixing::Mixing;
 use oversampling::Readout;
+pub use pattern::{Pattern, Place};
 pub use probe::Estimate;
 use shots::Shots;
 use sort::{Line, Sorted};

@@ -110,6 +110,9 @@ pub(crate) struct Status {
 pub(crate) struct Inspect {
     /// Raw file or archive
     pub(crate) file: PathBuf,
+    /// Folder for mask.png, a picture of the sampling, and inspect.json
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! `inspect`, `prepare`, `reconstruct` and `phantom`.
+//! `prepare`, `reconstruct` and `phantom`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,89 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use contract::Manifest;
-use contract::prepared::Sampling;
 use kspace::phantom::Phantom;
 use local::config::Config;
-use local::files::{self, Contents, Inspection, Prepared, Settings};
+use local::files::{self, Prepared, Settings};
 use local::{Error, Result};
 use serde::Serialize;
 
 use crate::cli::args;
 use crate::cli::stack::readable;
 use crate::cli::ui::{Bar, Ui, timed};
-
-pub(crate) fn inspect(args: &args::Inspect, config: &Config, ui: Ui) -> Result<()> {
-    let bar = ui.spinner("reading");
-    let inspection = files::inspect(&args.file, &config.temp_dir)?;
-    bar.clear();
-    ui.result(&inspection, || describe(&inspection));
-    match &inspection.reason {
-        // The answer is complete; only the exit code is left to say.
-        Some(reason) => Err(Error::Answered(format!("it will not reconstruct: {reason}"))),
-        None => Ok(()),
-    }
-}
-
-fn describe(inspection: &Inspection) -> String {
-    let mut lines = Vec::new();
-    let mut line = |name: &str, value: String| lines.push(format!("{name:<14} {value}"));
-    if let Some(format) = &inspection.format {
-        let container: Vec<_> = inspection.container.iter().rev().map(|layer| format!(" in {layer}")).collect();
-        line("format", format!("{format}{}", container.concat()));
-    }
-    if let Some(bytes) = inspection.bytes {
-        line("size", format!("{:.1} MB", bytes as f64 / 1e6));
-    }
-    if let Some(readouts) = inspection.readouts {
-        line("readouts", readouts.to_string());
-    }
-    if let Some(noise) = inspection.noise_scan {
-        line("noise scan", if noise { "yes" } else { "no" }.to_owned());
-    }
-    if let Some(contents) = &inspection.contents {
-        describe_contents(contents, &mut line);
-    }
-    line("reconstructs", if inspection.reconstructs { "yes" } else { "no" }.to_owned());
-    lines.join("\n")
-}
-
-fn describe_contents(contents: &Contents, line: &mut dyn FnMut(&str, String)) {
-    let [x, y, z] = contents.field_of_view_mm;
-    line("matrix", format!("{} x {}", contents.matrix[0], contents.matrix[1]));
-    line("field of view", format!("{x:.1} x {y:.1} x {z:.1} mm"));
-    line("coils", contents.coils.to_string());
-    let counts = [
-        (contents.slices, "slices"),
-        (contents.contrasts, "contrasts"),
-        (contents.phases, "phases"),
-        (contents.repetitions, "repetitions"),
-        (contents.sets, "sets"),
-    ];
-    let several: Vec<_> = counts.into_iter().filter(|(n, _)| *n > 1).map(|(n, what)| format!("{n} {what}")).collect();
-    let several = if several.is_empty() { String::new() } else { format!(" ({})", several.join(", ")) };
-    line("images", format!("{}{several}", contents.entries));
-    for sampling in &contents.sampling {
-        line("sampling", describe_sampling(*sampling));
-    }
-    line("geometry", if contents.geometry_known { "from the scanner" } else { "unknown" }.to_owned());
-    line("preparation", contents.steps.join(", "));
-    for warning in &contents.warnings {
-        line("warning", warning.clone());
-    }
-}
-
-fn describe_sampling(sampling: Sampling) -> String {
-    let lines = format!("lines {} to {}", sampling.first, sampling.last);
-    if sampling.acceleration == 1 {
-        return format!("fully sampled, {lines}");
-    }
-    let (first, count) = (sampling.acs_first, sampling.acs_lines);
-    let calibration = match count {
-        0 => "no calibration lines".to_owned(),
-        _ => format!("{count} calibration lines, {first} to {}", first + count - 1),
-    };
-    format!("R = {}, {calibration}, {lines}", sampling.acceleration)
-}
 
 #[derive(Serialize)]
 struct PrepareReport<'a> {

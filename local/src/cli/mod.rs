@@ -7,12 +7,14 @@
 //! | [`stack`] | `up`, `upload`, `status` |
 //! | [`demo`] | `demo` |
 //! | [`compare`] | `compare` |
-//! | [`files`] | `inspect`, `prepare`, `reconstruct`, `phantom` |
+//! | [`inspect`] | `inspect` |
+//! | [`files`] | `prepare`, `reconstruct`, `phantom` |
 
 mod args;
 mod compare;
 mod demo;
 mod files;
+mod inspect;
 mod stack;
 mod ui;
 
@@ -75,7 +77,7 @@ fn run(command: Command, config: Config, ui: Ui) -> Result<()> {
         Command::Up(args) => interruptible(kept, stack::up(args, config, kept, ui)),
         Command::Upload(args) => interruptible(kept, stack::upload(args, config, ui)),
         Command::Status(args) => interruptible(kept, stack::status(args, config, ui)),
-        Command::Inspect(args) => files::inspect(&args, &config, ui),
+        Command::Inspect(args) => inspect::inspect(&args, &config, ui),
         Command::Prepare(args) => files::prepare(&args, &config, ui),
         Command::Reconstruct(args) => files::reconstruct(&args, &config, ui),
         Command::Compare(args) => compare::compare(&args, &config, ui),

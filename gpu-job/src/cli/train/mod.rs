@@ -104,7 +104,7 @@ fn files(data: &Path) -> Result<Vec<PathBuf>, JobError> {
 /// Prepares a raw file in memory.
 fn prepare(path: &Path) -> Result<Vec<u8>, JobError> {
     let raw = kspace::format::open(path)?;
-    let options = kspace::prepare::Options { scan: None, source_sha256: String::new() };
+    let options = kspace::prepare::Options::default();
     let plan = kspace::prepare::plan(raw.as_ref(), &options)?;
     Ok(plan.write(raw.as_ref(), Vec::new(), &mut |_, _| {})?)
 }

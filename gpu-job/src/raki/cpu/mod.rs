@@ -7,6 +7,7 @@ pub(super) mod kernels;
 mod unit;
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
@@ -27,6 +28,30 @@ const COLUMNS: usize = 16;
 /// The CPU, on all threads of the current rayon pool.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cpu;
+
+/// Rows of the square matrices that tell how fast products are: three of them stay in the cache of a core.
+const SQUARE: usize = 384;
+
+/// Single-precision products of this machine, all threads of the current pool at once, in floating-point operations per second: the best
+/// of what fits into `time`, and at least of one.
+#[must_use]
+pub fn product_rate(time: Duration) -> f64 {
+    let threads = rayon::current_num_threads();
+    let factor = vec![0.5_f32; SQUARE * SQUARE];
+    let mut results = vec![vec![0.0_f32; SQUARE * SQUARE]; threads];
+    let (started, mut least) = (Instant::now(), f64::INFINITY);
+    loop {
+        let begun = Instant::now();
+        results.par_iter_mut().for_each(|result| {
+            let matrix = || kernels::Matrix::new(&factor, SQUARE, SQUARE);
+            kernels::product(result, matrix(), matrix());
+        });
+        least = least.min(begun.elapsed().as_secs_f64());
+        if started.elapsed() >= time {
+            return (threads * 2 * SQUARE.pow(3)) as f64 / least;
+        }
+    }
+}
 
 fn groups(networks: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
     (0..networks.div_ceil(NETWORKS)).into_par_iter().map(move |at| at * NETWORKS..((at + 1) * NETWORKS).min(networks))
