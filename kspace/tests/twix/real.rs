@@ -170,7 +170,7 @@ fn damaged_and_cut_real_scans_never_panic() {
     let mut state = 1_u32;
     let mut random = |below: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (u64::from(state) * below as u64 >> 32) as usize
+        ((u64::from(state) * below as u64) >> 32) as usize
     };
     for real in REAL {
         let whole = std::fs::read(Path::new(&folder).join(real.name)).unwrap();
