@@ -10,9 +10,8 @@ use kspace::format::header::Trajectory;
 use kspace::format::{Flags, RawScan, open_all};
 use kspace::{Complex32, Error, Result};
 use proptest::prelude::*;
-use twix::{Block, Layout, Measurement, Readout, write};
+use twix::{Block, Layout, Measurement, PATIENT, Readout, elements, protocol, write};
 
-const PATIENT: &str = "Doe^Jane";
 const NOISE: u32 = 25;
 
 fn open_bytes(bytes: &[u8]) -> Result<Vec<Box<dyn RawScan>>> {
@@ -23,7 +22,7 @@ fn open_bytes(bytes: &[u8]) -> Result<Vec<Box<dyn RawScan>>> {
 }
 
 /// Opens a file and reads everything in it; what it says of itself names no person.
-fn read_all(bytes: &[u8]) -> Result<usize> {
+pub(crate) fn read_all(bytes: &[u8]) -> Result<usize> {
     let read = || {
         let mut samples = 0;
         for scan in open_bytes(bytes)? {
@@ -45,29 +44,6 @@ fn read_all(bytes: &[u8]) -> Result<usize> {
 
 fn assert_anonymous(text: &str) {
     assert!(!text.contains("Jane") && !text.contains("Doe"), "{text}");
-}
-
-fn protocol(lines: &str) -> Vec<(&'static str, String)> {
-    let dicom = format!(
-        "<ParamString.\"tPatientName\"> {{ \"{PATIENT}\" }}\n<ParamDouble.\"flReadoutOSFactor\"> {{ <Precision> 6 2.0 }}"
-    );
-    vec![
-        ("Dicom", dicom),
-        ("MeasYaps", format!("### ASCCONV BEGIN ###\ntPatient = \"{PATIENT}\"\n{lines}\n### ASCCONV END ###\n")),
-    ]
-}
-
-/// Elements of a coil for channels as the writer numbers them, the last listed first.
-fn elements(list: &str, channels: u16) -> String {
-    let line = |(index, channel): (usize, u16)| {
-        let key = format!("{list}.asList[{index}]");
-        let number = Readout::channel_id(channel) + 1;
-        format!(
-            "{key}.sCoilElementID.tCoilID = \"Head\"\n{key}.sCoilElementID.lCoilCopy = 1\n\
-             {key}.sCoilElementID.tElement = \"\"H{channel}\"\"\n{key}.lADCChannelConnected = {number}\n"
-        )
-    };
-    (0..channels).rev().enumerate().map(line).collect()
 }
 
 /// A study with everything: noise, synchronous data, lines for phase correction, slices and partitions.
@@ -154,16 +130,21 @@ proptest! {
         let encoded = &last.header().encodings[0].encoded;
         prop_assert_eq!(encoded.matrix, [samples.into(), size.0.into(), size.1.into()].map(|n: usize| n));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn damaged_files_never_panic(
         layout in prop::sample::select(vec![Layout::Vb, Layout::Vd, Layout::VdOpen]),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
-        in_table in any::<bool>(),
+        in_front in any::<bool>(),
     ) {
         let mut file = small(layout);
         for (place, byte) in changes {
-            let at = if in_table { place.index(400) } else { place.index(file.len()) };
+            // Between the table and the first measurement lies nothing.
+            let at = if in_front { place.index(800) } else { 10_240 + place.index(file.len() - 10_240) };
             file[at] = byte;
         }
         let _ = read_all(&file);

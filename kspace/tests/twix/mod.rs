@@ -4,6 +4,9 @@ mod real;
 
 use kspace::Complex32;
 
+/// Stands wherever a file names the patient.
+pub(crate) const PATIENT: &str = "Doe^Jane";
+
 /// Layout of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -82,6 +85,30 @@ pub(crate) struct Measurement {
     pub(crate) blocks: Vec<Block>,
     /// Whether its end is marked.
     pub(crate) ended: bool,
+}
+
+/// Buffers of a header with these lines of `MeasYaps`.
+pub(crate) fn protocol(lines: &str) -> Vec<(&'static str, String)> {
+    let dicom = format!(
+        "<ParamString.\"tPatientName\"> {{ \"{PATIENT}\" }}\n<ParamDouble.\"flReadoutOSFactor\"> {{ <Precision> 6 2.0 }}"
+    );
+    vec![
+        ("Dicom", dicom),
+        ("MeasYaps", format!("### ASCCONV BEGIN ###\ntPatient = \"{PATIENT}\"\n{lines}\n### ASCCONV END ###\n")),
+    ]
+}
+
+/// Elements of a coil for channels as the writer numbers them, the last listed first.
+pub(crate) fn elements(list: &str, channels: u16) -> String {
+    let line = |(index, channel): (usize, u16)| {
+        let key = format!("{list}.asList[{index}]");
+        let number = Readout::channel_id(channel) + 1;
+        format!(
+            "{key}.sCoilElementID.tCoilID = \"Head\"\n{key}.sCoilElementID.lCoilCopy = 1\n\
+             {key}.sCoilElementID.tElement = \"\"H{channel}\"\"\n{key}.lADCChannelConnected = {number}\n"
+        )
+    };
+    (0..channels).rev().enumerate().map(line).collect()
 }
 
 /// The file of `measurements`; one for [`Layout::Vb`]. `patient` stands wherever scanners write it.

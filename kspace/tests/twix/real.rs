@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kspace::Error;
 use kspace::format::header::{Ramp, Trajectory};
 use kspace::format::{Flags, RawScan, open_all};
 use kspace::numerics::combine::rss;
@@ -34,6 +35,8 @@ struct Real {
     encoded: [usize; 3],
     columns: usize,
     coils: [&'static str; 2],
+    /// Words of the warnings.
+    doubts: &'static [&'static str],
 }
 
 const REAL: [Real; 5] = [
@@ -46,6 +49,7 @@ const REAL: [Real; 5] = [
         encoded: [320, 160, 1],
         columns: 160,
         coils: ["Body:1:BC2", "Body:1:BC"],
+        doubts: &[],
     },
     Real {
         name: "twixtools_epi.dat",
@@ -56,6 +60,7 @@ const REAL: [Real; 5] = [
         encoded: [160, 80, 1],
         columns: 80,
         coils: ["Body:1:BC2", "Body:1:BC"],
+        doubts: &[],
     },
     Real {
         name: "siemens_xa61_2ch.dat",
@@ -66,6 +71,7 @@ const REAL: [Real; 5] = [
         encoded: [128, 128, 1],
         columns: 128,
         coils: ["Body:1:BC1", "Body:1:BC0"],
+        doubts: &["states 64 points along the readout", "states 64 lines"],
     },
     Real {
         name: "siemens_ve11_32ch.dat",
@@ -76,6 +82,7 @@ const REAL: [Real; 5] = [
         encoded: [64, 64, 1],
         columns: 64,
         coils: ["Head_32:1:H10", "Head_32:1:H20"],
+        doubts: &["gain of each channel"],
     },
     Real {
         name: "siemens_ve12_1ch.dat",
@@ -86,6 +93,7 @@ const REAL: [Real; 5] = [
         encoded: [256, 256, 1],
         columns: 256,
         coils: ["Tuneup_Coil:1:TC", ""],
+        doubts: &["another centre of k-space"],
     },
 ];
 
@@ -124,6 +132,12 @@ fn real_scans_are_read() {
             assert!(read[0] > 0.99 && phase[1] < -0.99 && slice[2] < -0.99, "{name}: {read:?} {phase:?} {slice:?}");
         }
         assert!(scan.heads().last().unwrap().flags.has(Flags::LAST_IN_MEASUREMENT));
+        let warnings = scan.warnings();
+        assert_eq!(warnings.len(), real.doubts.len(), "{name}: {warnings:?}");
+        assert!(
+            warnings.iter().zip(real.doubts).all(|(warning, words)| warning.contains(words)),
+            "{name}: {warnings:?}"
+        );
         let header = scan.header();
         let encoding = &header.encodings[0];
         assert_eq!((encoding.encoded.matrix, encoding.recon.matrix[0]), (real.encoded, real.columns), "{name}");
@@ -147,6 +161,35 @@ fn real_scans_are_read() {
     assert_eq!(epi.header().encodings[0].ramp, Some(ramp));
     let count = |flag: u32| epi.heads().iter().filter(|head| head.flags.has(flag)).count();
     assert_eq!((count(Flags::PHASE_CORRECTION), count(Flags::REVERSE)), (3, 42));
+}
+
+#[test]
+fn damaged_and_cut_real_scans_never_panic() {
+    let Some(folder) = switched_on("RAKI_CLOUD_DATA", "the folder of real scans") else { return };
+    // Constants of Numerical Recipes; the seed is as good as any.
+    let mut state = 1_u32;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((u64::from(state) * below as u64) >> 32) as usize
+    };
+    for real in REAL {
+        let whole = std::fs::read(Path::new(&folder).join(real.name)).unwrap();
+        for _ in 0..20 {
+            let mut damaged = whole.clone();
+            for _ in 0..20 {
+                let at = random(whole.len());
+                damaged[at] = random(256) as u8;
+            }
+            let _ = crate::read_all(&damaged);
+            let length = random(whole.len() - 1000);
+            match crate::read_all(&whole[..length]) {
+                Err(error) => {
+                    assert!(matches!(error, Error::Truncated { .. }) || length < 32, "{}: {error}", real.name)
+                }
+                Ok(samples) => assert!(samples < whole.len() / 8, "{} at {length}", real.name),
+            }
+        }
+    }
 }
 
 /// What `check_twix.py` prints of each readout.

@@ -8,7 +8,7 @@ use crate::format::{Counters, Flags};
 /// How the software of the scanner lays out readouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Generation {
-    /// VA and VB.
+    /// VB.
     Vb,
     /// VD, VE and XA.
     Vd,

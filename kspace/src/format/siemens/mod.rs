@@ -2,7 +2,7 @@
 //!
 //! The file is mapped and walked once, from header to header; samples stay where they are until they are asked for. What
 //! a reconstruction needs comes from the headers of the readouts, and from a handful of values of the protocol, whose
-//! absence is a warning: software versions move values around, readouts have not changed since 2011.
+//! absence is a warning: software versions move values around and leave the headers of readouts alone.
 //!
 //! | module | what it does |
 //! |---|---|

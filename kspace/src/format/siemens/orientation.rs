@@ -5,8 +5,10 @@
 //!
 //! * Its samples are meant to be brought to the image by a forward transform. All of this crate uses the inverse one,
 //!   which turns every axis around: pixels run against each gradient. mrpro came to the same by comparison with the images
-//!   of the scanner (<https://github.com/PTB-MR/mrpro/pull/833>), and phantoms on the table show their air bubble on the
-//!   upper side only so.
+//!   of the scanner (<https://github.com/PTB-MR/mrpro/pull/833>), and twixtools negates readout and phase too. A phantom
+//!   scanned with a sequence of the maker has what looks like its air bubble on the upper side only so. Sequences of
+//!   researchers may choose other signs of their gradients than the header says, and one phantom of theirs shows the
+//!   opposite. No comparison with DICOM images of the scanner was made here.
 //! * Readout, phase and slice gradient, in this order, make a left-handed system. With all three negated the directions
 //!   of the pixels make a right-handed one.
 
