@@ -14,7 +14,7 @@ use crate::{Complex32, Error, Result};
 /// Memory for decompressed slices, unless two blocks need more.
 const CACHE_BYTES: usize = 512 << 20;
 /// Slices that share chunks are decompressed together.
-const MAX_BLOCK_BYTES: u64 = 2 << 30;
+const MAX_BLOCK_BYTES: u64 = 1 << 30;
 const SAMPLE_BYTES: usize = size_of::<Complex32>();
 
 /// Shape of k-space.
@@ -92,11 +92,13 @@ enum Place {
     },
 }
 
-/// A block that is decompressed by the first who asks for it, while the others wait.
+/// A block that is decompressed by the first who asks for it, while the others wait. The structure reader works on the
+/// thread that asks, so none who waits can be needed by it.
 type Slot = Arc<Mutex<Option<Arc<Vec<Complex32>>>>>;
 
-/// A sample as the structure reader hands it out.
+/// A sample as the structure reader hands it out, which copies the bytes of the file into it.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 struct Sample(Complex32);
 
 impl H5Type for Sample {
