@@ -79,11 +79,7 @@ fn main() -> Result<(), JobError> {
     let kernels = |options: &nwg::Options| cost::kernels(options, &sampling, shape);
     let mut stages = [
         Stage::new("nwg", kernels(&once), read(first) + apply),
-        Stage::new(
-            "nwg with refits",
-            kernels(&nwg::Options::default()),
-            read(first) + 2.0 * read(refit) + 3.0 * apply,
-        ),
+        Stage::new("nwg with refits", kernels(&nwg::Options::default()), read(first) + 2.0 * read(refit) + 3.0 * apply),
         Stage::new(
             "maps",
             cost::maps(&maps_options, sampling.acs_lines, shape),

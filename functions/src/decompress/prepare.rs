@@ -28,7 +28,10 @@ fn blocking(store: &Store, reader: Reader, task: &PrepareTask) -> Result<PutOutc
     let mut file = NamedTempFile::new().map_err(|error| disk(error, "creating a temporary file"))?;
     let sha256 = unpack(reader, &mut file, task)?;
     let raw = format::open(file.path())?;
-    let plan = prepare::plan(&*raw, &Options { scan: Some(task.scan.clone()), source_sha256: sha256.clone(), ..Options::default() })?;
+    let plan = prepare::plan(
+        &*raw,
+        &Options { scan: Some(task.scan.clone()), source_sha256: sha256.clone(), ..Options::default() },
+    )?;
     let mut metadata = task.metadata.clone();
     metadata.insert(metadata::SHA256.to_owned(), sha256);
     let options = PutOptions {

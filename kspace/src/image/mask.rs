@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_huge_mask_is_reduced_without_losing_lines_and_many_stay_a_picture() {
-        let places = Array2::from_shape_fn((5000, 3), |(ky, _)| if ky % 64 == 0 { Place::Image } else { Place::Missing });
+        let places =
+            Array2::from_shape_fn((5000, 3), |(ky, _)| if ky % 64 == 0 { Place::Image } else { Place::Missing });
         let shown = picture(&vec![pattern(places); 30]);
         assert_eq!(shown.dim(), (1000 + 2 * GAP, PANELS * (1 + GAP) + GAP));
         assert_eq!(shown.column(GAP).iter().filter(|pixel| **pixel == COLOURS[2]).count(), 5000_usize.div_ceil(64));

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Acceleration, Calibration, Counts, Encoded, Image, NoiseScan, Part, Protocol, Readouts, Report, Scanner, part};
+use super::{
+    Acceleration, Calibration, Counts, Encoded, Image, NoiseScan, Part, Protocol, Readouts, Report, Scanner, part,
+};
 use crate::format::header::{Encoding, Space, Trajectory};
 use crate::format::{Counters, Flags, RawScan, ReadoutHead};
 use crate::prepare::echo::place;
@@ -81,7 +83,9 @@ pub(super) fn report(raw: &dyn RawScan) -> Report {
         virtual_coils: None,
         counts: counts(&imaging),
         acceleration: Acceleration {
-            claimed: encoding.and_then(|encoding| encoding.acceleration).filter(|it| it.iter().all(|it| it.is_finite())),
+            claimed: encoding
+                .and_then(|encoding| encoding.acceleration)
+                .filter(|it| it.iter().all(|it| it.is_finite())),
             ..Acceleration::default()
         },
         sampling: Vec::new(),
@@ -134,7 +138,8 @@ fn trajectory(trajectory: &Trajectory) -> &'static str {
 }
 
 fn is_volume(encoding: Option<&Encoding>, imaging: &[&ReadoutHead]) -> bool {
-    encoding.is_some_and(|encoding| encoding.encoded.matrix[2] > 1) || imaging.iter().any(|head| head.counters.step_2 > 0)
+    encoding.is_some_and(|encoding| encoding.encoded.matrix[2] > 1)
+        || imaging.iter().any(|head| head.counters.step_2 > 0)
 }
 
 /// Of a header field that is 0 where it is not known.

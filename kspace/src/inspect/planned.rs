@@ -17,8 +17,7 @@ const LEAST_MISSING: usize = 16;
 pub(super) fn complete(report: &mut Report, plan: &Plan) {
     let (meta, shape) = (plan.meta(), plan.shape());
     let header = &meta.header;
-    let distinct =
-        |counter: fn(&Entry) -> u16| meta.entries.iter().map(counter).collect::<BTreeSet<_>>().len();
+    let distinct = |counter: fn(&Entry) -> u16| meta.entries.iter().map(counter).collect::<BTreeSet<_>>().len();
     report.counts.images = meta.entries.len();
     report.counts.slices = distinct(|entry| entry.slice);
     let ([x, y, _], mm) = (header.recon_matrix, header.recon_field_of_view_mm);

@@ -46,9 +46,10 @@ impl Plan {
             true => groups.iter().enumerate().flat_map(|(at, group)| readouts(group).map(move |it| (it, at))).collect(),
             false => HashMap::new(),
         };
-        let images = groups.iter().enumerate().map(|(at, group)| self.image(group, |readout| {
-            owners.get(&readout).is_none_or(|owner| *owner == at)
-        }));
+        let images = groups
+            .iter()
+            .enumerate()
+            .map(|(at, group)| self.image(group, |readout| owners.get(&readout).is_none_or(|owner| *owner == at)));
         let separate = groups.iter().filter_map(|group| group.calibration.as_ref().filter(|apart| apart.is_separate()));
         let mut patterns = self.distinct(images, false);
         patterns.extend(self.distinct(separate.map(|apart| block(&apart.lines)), true));
@@ -189,7 +190,9 @@ mod tests {
         let found = patterns(&turns);
         assert_eq!(found.iter().map(|pattern| pattern.count).collect::<Vec<_>>(), [2, 2]);
         for (offset, pattern) in found.iter().enumerate() {
-            assert!(pattern.places.indexed_iter().all(|((ky, _), place)| (*place == Place::Missing) == (ky % 2 != offset)));
+            assert!(
+                pattern.places.indexed_iter().all(|((ky, _), place)| (*place == Place::Missing) == (ky % 2 != offset))
+            );
         }
 
         let mut own = scan(16, 1, |ky, _| ky % 2 == 0);

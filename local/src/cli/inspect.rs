@@ -199,7 +199,12 @@ fn protocol(protocol: &Protocol) -> String {
     let times = times.map(|(name, values, unit)| format!("{name} {} {unit}", list(values)));
     let first = format!("{}-D {trajectory}", protocol.dimensions);
     let dwell = protocol.dwell_us.map(|dwell| format!("dwell time {} us", short(dwell)));
-    std::iter::once(first).chain(times).chain(dwell).chain(protocol.patient_position.clone()).collect::<Vec<_>>().join(", ")
+    std::iter::once(first)
+        .chain(times)
+        .chain(dwell)
+        .chain(protocol.patient_position.clone())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn images(counts: &Counts) -> String {
@@ -255,7 +260,8 @@ fn noise_scan(noise: &NoiseScan) -> String {
     if !noise.present {
         return "none".to_owned();
     }
-    let dwell = noise.dwell_us.map_or_else(|| "unknown dwell time".to_owned(), |it| format!("dwell time {} us", short(it)));
+    let dwell =
+        noise.dwell_us.map_or_else(|| "unknown dwell time".to_owned(), |it| format!("dwell time {} us", short(it)));
     let used = match (noise.used, &noise.reason) {
         (Some(true), _) => ", prewhitens the coils",
         (Some(false), _) => ", not used: see the warning",
