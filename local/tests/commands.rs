@@ -1,6 +1,7 @@
 //! The commands for single files, run as a person runs them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -46,8 +47,12 @@ fn tar_gz(dir: &Path, name: &str, member: &str) {
 fn inspect_tells_what_is_in_a_file_and_in_an_archive_of_it() {
     let dir = phantom();
     tar_gz(dir.path(), "scan.tar.gz", "scan.h5");
-    let bare = json(dir.path(), &["inspect", "scan.h5"], ExitCode::Done);
-    let packed = json(dir.path(), &["inspect", "scan.tar.gz"], ExitCode::Done);
+    let inspect = |file: &str| {
+        let answer = json(dir.path(), &["inspect", file], ExitCode::Done);
+        assert_eq!((answer["scans"].as_array().map(Vec::len), &answer["reconstructs"]), (Some(1), &true.into()));
+        answer["scans"][0].clone()
+    };
+    let (bare, packed) = (inspect("scan.h5"), inspect("scan.tar.gz"));
     assert_eq!(packed["container"], serde_json::json!(["gzip", "tar"]));
     assert_eq!(bare["contents"], packed["contents"]);
     let contents = &bare["contents"];
@@ -62,7 +67,7 @@ fn inspect_tells_what_is_in_a_file_and_in_an_archive_of_it() {
         (&bare["noise_scan"], &contents["geometry_known"], &bare["reconstructs"]),
         (&true.into(), &true.into(), &true.into())
     );
-    let full = json(dir.path(), &["inspect", "full.h5"], ExitCode::Done);
+    let full = inspect("full.h5");
     assert_eq!(full["contents"]["sampling"][0]["acceleration"], 1);
     let text = run(dir.path(), &["inspect", "scan.tar.gz"]).stdout;
     let text = String::from_utf8(text).unwrap();
@@ -86,6 +91,52 @@ fn a_file_and_an_archive_of_it_give_the_same_images() {
         kspace::phantom::Phantom { slices: 2, coils: 4, matrix: 64, acceleration: 2, acs: 24, snr: 60.0, seed: 0 };
     let psnr = local::files::psnr_against(&truth.truth(), &dir.path().join("a/image.nii.gz")).unwrap().unwrap();
     assert!(psnr > 25.0, "{psnr}");
+}
+
+#[test]
+fn an_archive_of_several_scans_gives_each_its_own_images() {
+    let dir = phantom();
+    std::fs::write(dir.path().join("photo.h5"), b"\x89HDF\r\n\x1a\nand nothing more").unwrap();
+    let file = std::fs::File::create(dir.path().join("day.zip")).unwrap();
+    let mut archive = zip::ZipWriter::new(file);
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for name in ["scan.h5", "photo.h5", "full.h5"] {
+        archive.start_file(format!("day/{name}"), options).unwrap();
+        archive.write_all(&std::fs::read(dir.path().join(name)).unwrap()).unwrap();
+    }
+    archive.finish().unwrap();
+
+    let inspected = json(dir.path(), &["inspect", "day.zip"], ExitCode::BadData);
+    let names: Vec<_> =
+        inspected["scans"].as_array().unwrap().iter().map(|scan| scan["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["scan", "full", "photo"]);
+    assert_eq!(inspected["scans"][0]["reconstructs"], true);
+    assert!(inspected["reason"].as_str().unwrap().starts_with("1 of 3 scans"), "{inspected}");
+
+    let refused = run(dir.path(), &["prepare", "day.zip", "--out", "p.safetensors"]);
+    assert_eq!(refused.status.code(), Some(i32::from(ExitCode::Usage.code())));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("give --out a folder"));
+    let prepared = json(dir.path(), &["prepare", "day.zip", "--out", "prepared/"], ExitCode::BadData);
+    assert_eq!(
+        (prepared["scans"].as_array().map(Vec::len), &prepared["refused"][0]["name"]),
+        (Some(2), &"photo".into())
+    );
+    for name in ["scan", "full"] {
+        assert!(dir.path().join(format!("prepared/{name}.safetensors")).is_file(), "{name}");
+    }
+    json(dir.path(), &["prepare", "scan.h5", "--out", "prepared/"], ExitCode::Done);
+
+    let arguments = ["reconstruct", "day.zip", "--out", "images", "--method", "grappa"];
+    let report = json(dir.path(), &arguments, ExitCode::BadData);
+    for scan in report["scans"].as_array().unwrap() {
+        for file in scan["files"].as_array().unwrap() {
+            assert!(dir.path().join(file.as_str().unwrap()).is_file(), "{file}");
+        }
+    }
+    assert!(dir.path().join("images/scan/image.nii.gz").is_file() && dir.path().join("images/full").is_dir());
+    json(dir.path(), &["reconstruct", "scan.h5", "--out", "alone", "--method", "grappa"], ExitCode::Done);
+    let image = |path: &str| std::fs::read(dir.path().join(path).join("image.nii.gz")).unwrap();
+    assert_eq!(image("images/scan"), image("alone"), "a scan is the same in company and alone");
 }
 
 #[test]

@@ -15,8 +15,14 @@ pub enum Content {
     SiemensDat,
     /// k-space of a kind that is not read, and what converts it.
     OtherRaw(&'static OtherRaw),
+    /// An ISMRMRD stream.
+    IsmrmrdStream,
+    /// The header of BART data; the samples are in a file of their own.
+    BartHeader,
     /// A tar archive.
     Tar,
+    /// A zip archive.
+    Zip,
     /// A compressed stream that is read.
     Compressed(Codec),
     /// A compressed stream or archive that is not read.
@@ -38,13 +44,7 @@ pub struct OtherRaw {
     advice: &'static str,
 }
 
-const STREAM: OtherRaw =
-    OtherRaw { name: "an ISMRMRD stream", advice: "convert it to an ISMRMRD file with ismrmrd_stream_to_hdf5" };
 const MRD2: OtherRaw = OtherRaw { name: "an MRD 2 file", advice: "convert it to ISMRMRD HDF5 with mrd_to_ismrmrd" };
-const BART: OtherRaw = OtherRaw {
-    name: "a BART header",
-    advice: "it lacks geometry and flags: write its data as ISMRMRD HDF5 with the Python package ismrmrd",
-};
 const BRUKER: OtherRaw =
     OtherRaw { name: "a Bruker parameter file", advice: "convert the scan to ISMRMRD HDF5 with bruker_to_ismrmrd" };
 
@@ -61,13 +61,13 @@ impl Content {
             (0, b"\x1f\x8b", Self::Compressed(Codec::Gzip)),
             (0, b"\x28\xb5\x2f\xfd", Self::Compressed(Codec::Zstd)),
             (0, b"\xfd7zXZ\0", Self::Compressed(Codec::Xz)),
-            (0, b"BZh", Self::OtherArchive("a bzip2 archive")),
-            (0, b"PK\x03\x04", Self::OtherArchive("a zip archive")),
-            (0, b"PK\x05\x06", Self::OtherArchive("an empty zip archive")),
+            (0, b"BZh", Self::Compressed(Codec::Bzip2)),
+            (0, b"PK\x03\x04", Self::Zip),
+            (0, b"PK\x05\x06", Self::Zip),
             (0, b"7z\xbc\xaf\x27\x1c", Self::OtherArchive("a 7z archive")),
             (0, b"Rar!", Self::OtherArchive("a rar archive")),
             (0, b"yardl", Self::OtherRaw(&MRD2)),
-            (0, b"# Dimensions", Self::OtherRaw(&BART)),
+            (0, b"# Dimensions", Self::BartHeader),
             (0, b"##TITLE=", Self::OtherRaw(&BRUKER)),
             (128, b"DICM", Self::Other("a DICOM file")),
             (344, b"n+1\0", Self::Other("a NIfTI file")),
@@ -96,7 +96,7 @@ impl Content {
             return Self::SiemensDat;
         }
         if is_stream(head) {
-            return Self::OtherRaw(&STREAM);
+            return Self::IsmrmrdStream;
         }
         let printable = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..);
         if head.iter().all(printable) && std::str::from_utf8(&head[..head.len().min(512)]).is_ok_and(|t| !t.is_empty())
@@ -109,7 +109,18 @@ impl Content {
     /// Whether the file may hold k-space. Reading it decides.
     #[must_use]
     pub const fn is_raw(self) -> bool {
-        matches!(self, Self::Hdf5 | Self::SiemensDat)
+        matches!(self, Self::Hdf5 | Self::SiemensDat | Self::IsmrmrdStream | Self::BartHeader)
+    }
+
+    /// Ending of the name under which raw data of this kind are stored.
+    pub(super) const fn ending(self) -> &'static str {
+        match self {
+            Self::Hdf5 => "h5",
+            Self::SiemensDat => "dat",
+            Self::IsmrmrdStream => "mrd",
+            Self::BartHeader => "hdr",
+            _ => "raw",
+        }
     }
 
     /// A name for people.
@@ -118,10 +129,14 @@ impl Content {
         match self {
             Self::Hdf5 => "an HDF5 file",
             Self::SiemensDat => "a Siemens raw data file",
+            Self::IsmrmrdStream => "an ISMRMRD stream",
+            Self::BartHeader => "a BART header",
             Self::Tar => "a tar archive",
+            Self::Zip => "a zip archive",
             Self::Compressed(Codec::Gzip) => "a gzip archive",
             Self::Compressed(Codec::Zstd) => "a zstd archive",
             Self::Compressed(Codec::Xz) => "an xz archive",
+            Self::Compressed(Codec::Bzip2) => "a bzip2 archive",
             Self::OtherRaw(format) => format.name,
             Self::OtherArchive(name) | Self::Other(name) => name,
             Self::Empty => "an empty file",
@@ -138,10 +153,17 @@ impl Content {
             Self::SiemensDat => {
                 Error::unsupported(what, "convert it to ISMRMRD HDF5 with siemens_to_ismrmrd and send that")
             }
+            Self::IsmrmrdStream => {
+                Error::unsupported(what, "convert it to an ISMRMRD file with ismrmrd_stream_to_hdf5 and send that")
+            }
+            Self::BartHeader => Error::unsupported(
+                what,
+                "it lacks geometry and flags: write its data as ISMRMRD HDF5 with the Python package ismrmrd and send that",
+            ),
             Self::OtherRaw(format) => Error::unsupported(what, format!("{} and send that", format.advice)),
             Self::OtherArchive(_) => Error::unsupported(
                 what,
-                "unpack it and send the raw file alone, or pack it as .tar.gz, .tar.zst or .tar.xz",
+                "unpack it and send the raw files alone, or pack them as .tar.gz, .tar.zst or .zip",
             ),
             _ => Error::unsupported(
                 format!("{what}, not k-space data"),
@@ -205,9 +227,9 @@ mod tests {
     #[test]
     fn streams_are_told_by_their_first_message() {
         let header = [&3_u16.to_le_bytes()[..], &20_u32.to_le_bytes(), b"<?xml version=\"1.0\"?>"].concat();
-        assert_eq!(Content::of(&header), Content::OtherRaw(&STREAM));
+        assert_eq!(Content::of(&header), Content::IsmrmrdStream);
         let named = [&1_u16.to_le_bytes()[..], &[0; 1024], &header].concat();
-        assert_eq!(Content::of(&named), Content::OtherRaw(&STREAM));
+        assert_eq!(Content::of(&named), Content::IsmrmrdStream);
     }
 
     #[test]
@@ -221,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_refusal_says_what_to_do() {
-        let kinds = [Content::SiemensDat, Content::OtherRaw(&MRD2), Content::OtherArchive("a zip archive")];
+        let kinds = [Content::SiemensDat, Content::OtherRaw(&MRD2), Content::OtherArchive("a rar archive")];
         let expected = ["siemens_to_ismrmrd", "mrd_to_ismrmrd", ".tar.gz"];
         for (kind, expected) in kinds.into_iter().zip(expected) {
             assert!(kind.refusal().to_string().contains(expected), "{kind:?}");

@@ -116,7 +116,7 @@ pub(crate) struct Inspect {
 pub(crate) struct Prepare {
     /// Raw file or archive
     pub(crate) file: PathBuf,
-    /// Prepared file to write
+    /// Prepared file to write, or a folder (DIR/) for a file of each scan
     #[arg(long, value_name = "PREPARED.safetensors")]
     pub(crate) out: PathBuf,
 }
@@ -125,7 +125,7 @@ pub(crate) struct Prepare {
 pub(crate) struct Reconstruct {
     /// Raw file or archive
     pub(crate) file: PathBuf,
-    /// Folder for the images
+    /// Folder for the images; with several scans in the file, for a folder of each
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// How missing lines are filled: auto, raki, raki-paper, nwg, grappa or zero-filled
