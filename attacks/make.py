@@ -130,7 +130,7 @@ def archives() -> dict[str, bytes]:
 
     files["huge-claim.tar"] = bytes(header(b"scan.h5", b"\x80\0\0\0\x7f" + b"\xff" * 7)) + padded(scan)
     files["octal-claim.tar"] = bytes(header(b"scan.h5", b"77777777777\0")) + padded(scan)
-    record = b"30 size=9223372036854775807\n\n\n"
+    record = b"28 size=9223372036854775807\n"
     files["pax-size.tar"] = (
         bytes(header(b"pax", b"%011o\0" % len(record), b"x")) + padded(record) + bytes(header(b"scan.h5", b"00000000010\0"))
         + padded(scan) + bytes(1024)

@@ -12,9 +12,9 @@ use kspace::archive::{Limits, extract};
 use kspace::format::measurements::{Source, assemble};
 use kspace::prepare::{Options, plan};
 
-/// Small enough that every bomb meets a limit.
+/// Small enough that every bomb and every claim meets a limit.
 const LIMITS: Limits =
-    Limits { max_output_bytes: 64 << 20, max_ratio: 100, max_entries: 1000, max_files: 8, deadline: None };
+    Limits { max_output_bytes: 256 << 20, max_ratio: 100, max_entries: 1000, max_files: 8, deadline: None };
 /// A file of this folder is never larger.
 const LARGEST: u64 = 100_000;
 /// Far more than any of them takes on a busy machine; whatever hangs meets the deadline or this.
