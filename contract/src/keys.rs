@@ -3,14 +3,18 @@
 //! Prepared files and results mirror the path of the raw file, because that is how people look for them on
 //! the share. Everything a machine keeps for itself lies in the state bucket under a prefix per kind.
 
+use std::collections::HashSet;
+
 use crate::scan::ScanId;
 
 /// Container endings, longest first, so that `.tar.gz` is not taken for `.gz`.
-const ARCHIVE_ENDINGS: [&str; 11] =
-    [".tar.zst", ".tar.gz", ".tar.xz", ".tzst", ".tgz", ".txz", ".tar", ".zst", ".gz", ".xz", ".zip"];
+const ARCHIVE_ENDINGS: [&str; 15] = [
+    ".tar.zst", ".tar.bz2", ".tar.gz", ".tar.xz", ".tzst", ".tbz2", ".tgz", ".tbz", ".txz", ".tar", ".zst", ".bz2",
+    ".gz", ".xz", ".zip",
+];
 
 /// Endings of raw data files.
-const RAW_ENDINGS: [&str; 6] = [".ismrmrd", ".hdf5", ".mrd", ".dat", ".cfl", ".h5"];
+const RAW_ENDINGS: [&str; 7] = [".ismrmrd", ".hdf5", ".mrd", ".dat", ".cfl", ".hdr", ".h5"];
 
 /// Ending of a prepared file.
 pub const PREPARED_ENDING: &str = ".safetensors";
@@ -20,6 +24,11 @@ pub const MANIFEST_NAME: &str = "manifest.json";
 pub const SCAN_METADATA: &str = "scan-id";
 /// User metadata entry of a raw object that asks for a reconstruction method other than the default.
 pub const METHOD_METADATA: &str = "raki-method";
+
+/// Characters of a part's name that are kept; a share shows paths of a few hundred.
+const PART_NAME_LENGTH: usize = 100;
+/// Name of a part that has none of its own.
+const UNNAMED_PART: &str = "scan";
 
 /// How a raw path becomes a name below the prepared and results buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +73,41 @@ impl ScanKeys {
         (!name.is_empty() && !name.ends_with('/')).then(|| Self::of_name(name))
     }
 
+    /// The names for one of several scans of the upload: `a/study` and `t2` → `a/study/t2`.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        Self::of_name(&format!("{}/{name}", self.name))
+    }
+
     /// Key of the manifest in the results bucket.
     #[must_use]
     pub fn manifest(&self) -> String {
         format!("{}{MANIFEST_NAME}", self.results)
     }
+}
+
+/// Names of the scans of one upload as parts of a path: without separators and control characters, not hidden, not
+/// empty, and different from each other in any case of letters, since shares ignore it. The same names in the same order
+/// give the same answer.
+#[must_use]
+pub fn part_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let distinct = |name: &'a str| {
+        let clean: String = name
+            .chars()
+            .map(|letter| if letter.is_control() || matches!(letter, '/' | '\\') { '_' } else { letter })
+            .take(PART_NAME_LENGTH)
+            .collect();
+        let clean = clean.trim_matches(|letter: char| letter == '.' || letter.is_whitespace());
+        let clean = if clean.is_empty() { UNNAMED_PART } else { clean };
+        let (mut candidate, mut number) = (clean.to_owned(), 1);
+        while !taken.insert(candidate.to_lowercase()) {
+            number += 1;
+            candidate = format!("{clean}_{number}");
+        }
+        candidate
+    };
+    names.into_iter().map(distinct).collect()
 }
 
 /// The raw key without its container ending and its raw data ending. A name that is nothing but an ending stays whole.
@@ -120,6 +159,18 @@ pub fn quarantine_key(raw_key: &str) -> String {
     format!("quarantine/{raw_key}.json")
 }
 
+/// State bucket: why one of several scans of a raw file was refused.
+#[must_use]
+pub fn part_quarantine_key(raw_key: &str, name: &str) -> String {
+    quarantine_key(&format!("{raw_key}/{name}"))
+}
+
+/// State bucket: the scans of an upload that holds several.
+#[must_use]
+pub fn parts_key(upload: &ScanId) -> String {
+    format!("parts/{upload}.json")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +191,9 @@ mod tests {
             ("a/b.H5.GZ", "a/b"),
             ("a/b.tgz", "a/b"),
             ("a/b.dat.zst", "a/b"),
+            ("a/b.tar.bz2", "a/b"),
+            ("a/b.tbz2", "a/b"),
+            ("a/b.cfl.bz2", "a/b"),
             ("a/b.v2.tar.xz", "a/b.v2"),
             ("a/b.h5.h5", "a/b.h5"),
             ("a/b", "a/b"),
@@ -160,7 +214,30 @@ mod tests {
         assert_eq!(ScanKeys::of_raw("a/b.h5", Naming::KeepEnding).results, "a/b.h5/");
     }
 
+    #[test]
+    fn parts_lie_below_the_name_of_their_upload() {
+        let part = ScanKeys::of_raw("a/study.tar.gz", Naming::Short).part("t2");
+        assert_eq!((part.prepared.as_str(), part.results.as_str()), ("a/study/t2.safetensors", "a/study/t2/"));
+        assert_eq!(part_quarantine_key("a/study.tar.gz", "t2"), "quarantine/a/study.tar.gz/t2.json");
+    }
+
+    #[test]
+    fn names_of_parts_are_distinct_parts_of_a_path() {
+        assert_eq!(
+            part_names(["t2", "T2", "..", "a/b\\c\n", " .x. ", "", "t2_2", "k\u{f6}pf ä"]),
+            ["t2", "T2_2", "scan", "a_b_c_", "x", "scan_2", "t2_2_2", "k\u{f6}pf ä"]
+        );
+    }
+
     proptest! {
+        #[test]
+        fn no_two_parts_share_a_path(names in prop::collection::vec("[aA./ _2]{0,3}", 0..12)) {
+            let found = part_names(names.iter().map(String::as_str));
+            let distinct: HashSet<_> = found.iter().map(|name| name.to_lowercase()).collect();
+            prop_assert_eq!(distinct.len(), names.len());
+            prop_assert!(found.iter().all(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.')));
+        }
+
         #[test]
         fn prepared_key_leads_back_to_the_names(raw in "[a-zäöü+ ./]{0,24}[a-z]") {
             let keys = ScanKeys::of_raw(&raw, Naming::Short);

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Record, ScanId, Stage};
 
-/// Lies in the state bucket under `quarantine/` and the raw path. The raw file itself is never moved or deleted.
+/// Lies in the state bucket under `quarantine/` and the raw path, for one of several scans of an upload followed by its
+/// name. The raw file itself is never moved or deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantine {
     /// Layout of this record.

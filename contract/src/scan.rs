@@ -27,11 +27,21 @@ impl ScanId {
     /// The id of one revision of a raw object; `revision` is its version id, or its ETag where the bucket has no versions.
     #[must_use]
     pub fn of_object(bucket: &str, key: &str, revision: &str) -> Self {
+        Self::of_texts(&[bucket, key, revision])
+    }
+
+    /// The id of one of several scans of an upload, by the name that tells it from the others.
+    #[must_use]
+    pub fn of_part(upload: &Self, name: &str) -> Self {
+        Self::of_texts(&[upload.as_str(), name])
+    }
+
+    fn of_texts(texts: &[&str]) -> Self {
         let mut hash = Sha256::new();
-        for part in [bucket, key, revision] {
+        for text in texts {
             // The length in front keeps ("a", "bc") and ("ab", "c") apart.
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
         }
         Self(hex(&hash.finalize())[..SCAN_ID_LENGTH].to_owned())
     }
@@ -101,6 +111,7 @@ mod tests {
     fn id_is_stable_across_releases() {
         let scan = ScanId::of_object("raw", "2026-11-23/brain_t2.tar.gz", "3sL4kqtJlcpXroDTDmJ");
         assert_eq!(scan.as_str(), "c24e7075994eddbe");
+        assert_eq!(ScanId::of_part(&scan, "t2_tse").as_str(), "29f7d3b53ab1ab90");
     }
 
     #[test]

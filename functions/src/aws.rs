@@ -13,9 +13,9 @@ use store::{Location, Object, ObjectInfo, PutOptions, PutOutcome, Store};
 use crate::decompress::prepare;
 use crate::message::Created;
 use crate::ports::{
-    Datum, Depth, DescribeEnvironments, FindJobs, GetObject, HeadObject, JobRequest, JobState, JobSummary, ListJobs,
-    MoveLimits, Postpone, Prepare, PrepareTask, PutMetrics, PutObject, QueueDepth, RefreshCache, Refreshed, SubmitJob,
-    TagObject,
+    Datum, Depth, DescribeEnvironments, FindJobs, Found, GetObject, HeadObject, JobRequest, JobState, JobSummary,
+    ListJobs, MoveLimits, OpenTask, Postpone, Prepare, PrepareTask, PutMetrics, PutObject, QueueDepth, RefreshCache,
+    Refreshed, SubmitJob, TagObject,
 };
 use crate::scale::{Change, Environment};
 use crate::{Error, Result};
@@ -69,8 +69,14 @@ impl PutObject for Clients {
 }
 
 impl Prepare for Clients {
-    async fn prepare(&self, task: PrepareTask) -> Result<PutOutcome> {
-        prepare::prepare(&self.store, task).await
+    type Opened = prepare::Opened;
+
+    async fn open(&self, task: OpenTask) -> Result<(Self::Opened, Vec<Found>)> {
+        prepare::open(&self.store, task).await
+    }
+
+    async fn prepare(&self, opened: &Self::Opened, number: usize, task: PrepareTask) -> Result<PutOutcome> {
+        prepare::prepare(&self.store, opened, number, task).await
     }
 }
 

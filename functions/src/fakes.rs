@@ -12,9 +12,9 @@ use store::{Condition, Location, Object, ObjectInfo, PutOptions, PutOutcome};
 
 use crate::message::Created;
 use crate::ports::{
-    Datum, Depth, DescribeEnvironments, FindJobs, GetObject, HeadObject, JobRequest, JobState, JobSummary, ListJobs,
-    MoveLimits, Postpone, Prepare, PrepareTask, PutMetrics, PutObject, QueueDepth, RefreshCache, Refreshed, SubmitJob,
-    TagObject,
+    Datum, Depth, DescribeEnvironments, FindJobs, Found, GetObject, HeadObject, JobRequest, JobState, JobSummary,
+    ListJobs, MoveLimits, OpenTask, Postpone, Prepare, PrepareTask, PutMetrics, PutObject, QueueDepth, RefreshCache,
+    Refreshed, SubmitJob, TagObject,
 };
 use crate::scale::{Change, Environment};
 use crate::{Error, Result, metadata};
@@ -39,6 +39,9 @@ pub(crate) fn system(time: Timestamp) -> SystemTime {
 /// What the preparation of the next task ends with, instead of success.
 type Verdict = Box<dyn Fn(&PrepareTask) -> Option<Error> + Send + Sync>;
 
+/// Makes what is found in a raw object.
+type Contents = Box<dyn Fn() -> Vec<Found> + Send + Sync>;
+
 /// What others do at a moment.
 type Meanwhile = Box<dyn FnOnce(&World) + Send>;
 
@@ -47,6 +50,9 @@ type Meanwhile = Box<dyn FnOnce(&World) + Send>;
 pub(crate) struct World {
     pub(crate) objects: Mutex<BTreeMap<String, Object>>,
     writes: Mutex<u64>,
+    /// What is found in every raw object, instead of one scan.
+    pub(crate) contents: Mutex<Option<Contents>>,
+    pub(crate) opened: Mutex<usize>,
     pub(crate) verdict: Mutex<Option<Verdict>>,
     pub(crate) prepared: Mutex<Vec<PrepareTask>>,
     /// Runs once, before a prepared file is written: what others do meanwhile.
@@ -131,7 +137,16 @@ impl PutObject for World {
 }
 
 impl Prepare for World {
-    async fn prepare(&self, task: PrepareTask) -> Result<PutOutcome> {
+    type Opened = ();
+
+    async fn open(&self, _: OpenTask) -> Result<((), Vec<Found>)> {
+        *self.opened.lock().expect("no panic") += 1;
+        let contents = self.contents.lock().expect("no panic");
+        let one = || vec![Found { name: String::new(), refused: None }];
+        Ok(((), contents.as_ref().map_or_else(one, |contents| contents())))
+    }
+
+    async fn prepare(&self, (): &(), _: usize, task: PrepareTask) -> Result<PutOutcome> {
         self.prepared.lock().expect("no panic").push(task.clone());
         if let Some(error) = self.verdict.lock().expect("no panic").as_ref().and_then(|verdict| verdict(&task)) {
             return Err(error);

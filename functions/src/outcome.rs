@@ -4,7 +4,8 @@
 //! (<https://docs.aws.amazon.com/batch/latest/userguide/batch_cwe_events.html>); the history keeps them in the order of
 //! time and knows each once.
 
-use contract::{ExitCode, ScanId, Stage, State};
+use contract::keys::status_key;
+use contract::{ExitCode, ScanId, Stage, State, Status};
 use jiff::Timestamp;
 use serde::Deserialize;
 use store::state;
@@ -169,7 +170,11 @@ where
         let raw = raw.ok_or(Error::Bug("a job of a scan that decompress never saw"))?;
         let reason = meaning.reason.as_deref().unwrap_or_default();
         let refusal = refusal(scan, meaning.stage, job.happened(), reason);
-        state::record_quarantine(ports, &config.state, &raw.key, &refusal).await?;
+        state::record_quarantine(ports, &config.state, &raw.quarantine_key(), &refusal).await?;
+    }
+    if (meaning.stage, meaning.state) == (Stage::Decompress, State::Done) {
+        let parts = state::parts_of(ports, &config.state, scan).await?;
+        meaning.reason = parts.map(|parts| parts.summary());
     }
     if meaning.state == State::Failed {
         tracing::error!(%scan, stage = %meaning.stage, reason = meaning.reason, "a job failed for good");
@@ -188,11 +193,29 @@ where
 async fn mark_reconstructed<P: GetObject + TagObject>(ports: &P, config: &Outcome, scan: &ScanId) -> Result<()> {
     match state::raw_of(ports, &config.state, scan).await? {
         Some(raw) if raw.bucket == config.raw_bucket => {
+            if let Some(part) = &raw.part
+                && !all_reconstructed(ports, config, &part.upload).await?
+            {
+                return Ok(());
+            }
             let object = Created { bucket: raw.bucket, key: raw.key, version: raw.version, etag: None };
             ports.tag_object(&object, RECONSTRUCTED.0, RECONSTRUCTED.1).await
         }
         _ => Ok(()),
     }
+}
+
+/// Whether every scan of an upload has its images. The history of the scan that asks is written already, so of two that end
+/// at once one sees the other.
+async fn all_reconstructed<P: GetObject>(ports: &P, config: &Outcome, upload: &ScanId) -> Result<bool> {
+    let Some(parts) = state::parts_of(ports, &config.state, upload).await? else { return Ok(false) };
+    for part in &parts.parts {
+        let status: Option<Status> = state::read(ports, &config.state.join(&status_key(&part.scan))).await?;
+        if !status.is_some_and(|status| status.end().is_some_and(|end| end.state == State::Done)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -12,34 +12,64 @@ use crate::config::ArchiveLimits;
 
 pub use store::ports::{GetObject, HeadObject, PutObject};
 
-/// One raw object to be prepared.
+/// One raw object to be unpacked and opened.
 #[derive(Debug, Clone)]
-pub struct PrepareTask {
-    /// The scan.
-    pub scan: ScanId,
+pub struct OpenTask {
     /// The raw object.
     pub raw: Location,
-    /// What is known of it; nothing else is read under its name.
+    /// What is known of it; its ETag pins what is read.
     pub raw_info: ObjectInfo,
-    /// Where the prepared file goes.
-    pub prepared: Location,
-    /// When it may be written.
-    pub condition: Condition,
-    /// User metadata of the prepared object; the SHA-256 of the raw file is added.
-    pub metadata: HashMap<String, String>,
     /// Limits of the archive.
     pub limits: ArchiveLimits,
     /// When to stop.
     pub deadline: Option<Instant>,
 }
 
-/// Unpacks a raw object and writes the prepared one.
+/// One scan of an opened raw object, or a file in it that cannot be read.
+#[derive(Debug)]
+pub struct Found {
+    /// What tells it from the others, as people named it.
+    pub name: String,
+    /// Why it cannot be read.
+    pub refused: Option<kspace::Error>,
+}
+
+/// One scan to be prepared.
+#[derive(Debug, Clone)]
+pub struct PrepareTask {
+    /// The scan.
+    pub scan: ScanId,
+    /// Where the prepared file goes.
+    pub prepared: Location,
+    /// When it may be written.
+    pub condition: Condition,
+    /// User metadata of the prepared object; the SHA-256 of the raw file is added.
+    pub metadata: HashMap<String, String>,
+    /// When to stop.
+    pub deadline: Option<Instant>,
+}
+
+/// Unpacks a raw object and writes the prepared ones.
 pub trait Prepare: Sync {
-    /// Does it, or says why not.
+    /// An opened raw object. What it holds on a disk is gone when it is dropped.
+    type Opened: Send + Sync;
+
+    /// Unpacks and opens a raw object, and tells what is in it, in an order that depends on its bytes alone.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] for what is wrong with the data; [`crate::Error::OutOfTime`], [`crate::Error::NoSpace`] and the store's.
-    fn prepare(&self, task: PrepareTask) -> impl Future<Output = Result<PutOutcome>> + Send;
+    /// [`crate::Error::Data`] for what is wrong with all of it; [`crate::Error::OutOfTime`], [`crate::Error::NoSpace`] and the store's.
+    fn open(&self, task: OpenTask) -> impl Future<Output = Result<(Self::Opened, Vec<Found>)>> + Send;
+
+    /// Prepares scan `number` of what was found.
+    ///
+    /// # Errors
+    /// [`crate::Error::Data`] for what is wrong with its data; [`crate::Error::OutOfTime`], [`crate::Error::NoSpace`] and the store's.
+    fn prepare(
+        &self,
+        opened: &Self::Opened,
+        number: usize,
+        task: PrepareTask,
+    ) -> impl Future<Output = Result<PutOutcome>> + Send;
 }
 
 /// Where a Batch job is in its life.

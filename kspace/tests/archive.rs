@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics on what it does not expect")]
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
+
+use std::path::Path;
 
 use contract::Disposition;
-use kspace::archive::{Extracted, Limits, extract};
+use kspace::archive::{Content, Extracted, Limits, extract};
 use kspace::{Error, Result};
 use proptest::prelude::*;
 
@@ -40,6 +42,51 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
 }
 
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Number of a way to compress members of a zip archive, and what does it.
+type Method = (u16, Encode);
+
+const STORED: Method = (0, <[u8]>::to_vec);
+const METHODS: [Method; 5] = [STORED, (8, deflate), (12, bzip2), (93, zstd), (95, xz)];
+
+fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    zip_with(STORED, members)
+}
+
+/// A zip archive by its specification (APPNOTE 4.3): headers and data of members, directory, end of the directory.
+fn zip_with((method, encode): Method, members: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut archive, mut directory) = (Vec::new(), Vec::new());
+    for (name, bytes) in members {
+        let (packed, start) = (encode(bytes), archive.len() as u32);
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        let mut common = [&20_u16.to_le_bytes()[..], &0_u16.to_le_bytes(), &method.to_le_bytes(), &[0; 4]].concat();
+        for number in [crc.sum(), packed.len() as u32, bytes.len() as u32] {
+            common.extend(number.to_le_bytes());
+        }
+        common.extend((name.len() as u16).to_le_bytes());
+        common.extend([0; 2]);
+        archive.extend([&b"PK\x03\x04"[..], common.as_slice(), name.as_bytes(), &packed].concat());
+        let rest = [&[0; 10][..], &start.to_le_bytes(), name.as_bytes()].concat();
+        directory.extend([&b"PK\x01\x02"[..], &20_u16.to_le_bytes(), &common, &rest].concat());
+    }
+    let (count, start) = ((members.len() as u16).to_le_bytes(), (archive.len() as u32).to_le_bytes());
+    let length = (directory.len() as u32).to_le_bytes();
+    archive.extend([&directory[..], b"PK\x05\x06", &[0; 4], &count, &count, &length, &start, &[0; 2]].concat());
+    archive
+}
+
 fn xz(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
     encoder.write_all(bytes).unwrap();
@@ -48,22 +95,32 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
 
 type Encode = fn(&[u8]) -> Vec<u8>;
 
-const CODECS: [(&str, Encode); 3] = [("gzip", gzip), ("zstd", zstd), ("xz", xz)];
+const CODECS: [(&str, Encode); 4] = [("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
 
+/// What was extracted, and the bytes of everything in the scratch folder, one after the other.
 fn run(archive: &[u8], limits: &Limits) -> (Result<Extracted>, Vec<u8>) {
-    let mut output = tempfile::tempfile().unwrap();
-    let result = extract(archive, &mut output, limits);
-    output.seek(SeekFrom::Start(0)).unwrap();
-    let mut bytes = Vec::new();
-    output.read_to_end(&mut bytes).unwrap();
-    (result, bytes)
+    let scratch = tempfile::tempdir().unwrap();
+    let result = extract(archive, scratch.path(), limits);
+    (result, stored(scratch.path()).into_iter().flat_map(|(_, bytes)| bytes).collect())
+}
+
+/// Names and bytes of the files of a folder, in the order of their names.
+fn stored(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
 }
 
 fn gives(archive: &[u8], expected: &[u8], container: &[&str]) {
     let (result, bytes) = run(archive, &Limits::default());
     let extracted = result.unwrap();
-    assert_eq!(extracted.container, container);
-    assert_eq!(extracted.bytes, expected.len() as u64);
+    let [file] = extracted.files.as_slice() else { panic!("{extracted:?}") };
+    assert_eq!(file.container, container);
+    assert_eq!(file.bytes, expected.len() as u64);
     assert!(bytes == expected, "{container:?}: other bytes");
 }
 
@@ -79,8 +136,13 @@ fn every_accepted_kind_gives_the_raw_file_back() {
     let file = raw(300_000);
     gives(&file, &file, &[]);
     gives(&tar(&[("a/scan.h5", &file)]), &file, &["tar"]);
+    for method in METHODS {
+        gives(&zip_with(method, &[("a/scan.h5", &file), ("a/notes.txt", b"notes")]), &file, &["zip"]);
+    }
+    gives(&zip(&[("scan.h5.bz2", &bzip2(&file))]), &file, &["zip", "bzip2"]);
     for (name, codec) in CODECS {
         gives(&codec(&file), &file, &[name]);
+        assert_eq!(run(&codec(&file), &Limits::default()).0.unwrap().files[0].name, "");
         let members: [(&str, &[u8]); 4] =
             [("read me.txt", b"notes"), ("._scan.h5", &file), ("__MACOSX/scan.h5", &file), ("scan.h5", &file)];
         gives(&codec(&tar(&members)), &file, &[name, "tar"]);
@@ -89,22 +151,24 @@ fn every_accepted_kind_gives_the_raw_file_back() {
 }
 
 #[test]
-fn gzip_of_several_members_is_one_stream() {
+fn streams_of_several_members_are_one_stream() {
     let file = raw(200_000);
-    let mut joined = gzip(&file[..70_000]);
-    joined.extend(gzip(&file[70_000..]));
-    gives(&joined, &file, &["gzip"]);
+    for (name, codec) in [("gzip", gzip as Encode), ("bzip2", bzip2)] {
+        gives(&[codec(&file[..70_000]), codec(&file[70_000..])].concat(), &file, &[name]);
+    }
 }
 
 #[test]
-fn what_follows_the_last_member_of_a_gzip_stream_is_padding() {
+fn what_follows_the_last_member_of_a_stream_is_padding() {
     let file = raw(50_000);
-    for tail in [vec![0; 10_000], b"left by a tape drive".to_vec()] {
-        gives(&[gzip(&tar(&[("scan.h5", &file)])), tail].concat(), &file, &["gzip", "tar"]);
+    for (name, codec) in [("gzip", gzip as Encode), ("bzip2", bzip2)] {
+        for tail in [vec![0; 10_000], b"left by a tape drive".to_vec()] {
+            gives(&[codec(&tar(&[("scan.h5", &file)])), tail].concat(), &file, &[name, "tar"]);
+        }
+        // Another member that is cut is no padding.
+        let cut = [codec(&file[..20_000]), codec(&file[20_000..])[..5000].to_vec()].concat();
+        assert!(matches!(run(&cut, &Limits::default()).0, Err(Error::Truncated { .. })), "{name}");
     }
-    // Another member that is cut is no padding.
-    let cut = [gzip(&file[..20_000]), gzip(&file[20_000..])[..5000].to_vec()].concat();
-    assert!(matches!(run(&cut, &Limits::default()).0, Err(Error::Truncated { .. })));
 }
 
 #[test]
@@ -194,7 +258,7 @@ fn a_damaged_end_counts_even_when_the_raw_file_was_read() {
 #[test]
 fn the_hash_is_that_of_the_raw_file() {
     let file = raw(1000);
-    let digest = |bytes: &[u8]| run(bytes, &Limits::default()).0.unwrap().sha256;
+    let digest = |bytes: &[u8]| run(bytes, &Limits::default()).0.unwrap().files[0].sha256.clone();
     assert_eq!(digest(&gzip(&tar(&[("scan", &file)]))), digest(&file));
     assert_ne!(digest(&file), digest(&raw(1001)));
 }
@@ -206,9 +270,9 @@ fn what_holds_no_raw_file_is_refused_by_what_it_holds() {
     assert!(!found.contains("a.txt"), "a member's name may be a person's");
     assert!(refusal(b"just some words").contains("a text file"));
     assert!(refusal(b"").contains("an empty file"));
-    assert!(refusal(b"PK\x03\x04rest of a zip file").contains("zip"));
-    let file = raw(1000);
-    assert!(refusal(&tar(&[("a.h5", &file), ("b.h5", &file)])).contains("2 raw data files"));
+    assert!(refusal(&zip(&[("a.txt", b"hello")])).contains("only 1 × a text file"));
+    assert!(refusal(&zip(&[])).contains("only nothing"));
+    assert!(refusal(b"Rar!\x1a\x07\0rest of it").contains("a rar archive"));
 }
 
 #[test]
@@ -219,14 +283,101 @@ fn bombs_stop_at_the_limits() {
         assert!(matches!(result, Err(Error::Limit { what: "the compression ratio", .. })), "{name}: {result:?}");
         assert!(bytes.len() < 32 << 20, "{name} stopped late");
     }
+    let bomb = zip_with((8, deflate), &[("scan.h5", &zeros)]);
+    assert!(matches!(run(&bomb, &Limits::default()).0, Err(Error::Limit { what: "the compression ratio", .. })));
     let small = Limits { max_output_bytes: 1000, ..Limits::default() };
     assert!(matches!(run(&gzip(&raw(5000)), &small).0, Err(Error::Limit { limit: 1000, .. })));
     for bare in [raw(5000), tar(&[("scan.h5", &raw(5000))])] {
         assert!(matches!(run(&bare, &small).0, Err(Error::Limit { limit: 1000, .. })), "not compressed");
     }
     let few = Limits { max_entries: 2, ..Limits::default() };
-    let many = tar(&[("a", b"x"), ("b", b"x"), ("c", b"x")]);
-    assert!(matches!(run(&many, &few).0, Err(Error::Limit { found: 3, limit: 2, .. })));
+    let many: [(&str, &[u8]); 3] = [("a", b"x"), ("b", b"x"), ("c", b"x")];
+    let nested = tar(&[("a", b"x"), ("b.zip", &zip(&[("c", b"x")]))]);
+    for many in [tar(&many), zip(&many), nested] {
+        assert!(matches!(run(&many, &few).0, Err(Error::Limit { found: 3, limit: 2, .. })));
+    }
+    let lone = Limits { max_files: 1, ..Limits::default() };
+    let pair = tar(&[("a.h5", &raw(9)), ("b.h5", &raw(9))]);
+    assert!(matches!(run(&pair, &lone).0, Err(Error::Limit { found: 2, limit: 1, .. })));
+}
+
+#[test]
+fn several_raw_files_come_out_in_order_under_numbers() {
+    let (a, b, c) = (raw(3000), raw(2000), raw(1000));
+    let siemens = [0_u32, 2, 243, 33_257, 10_240, 0, 0, 0].map(u32::to_le_bytes).concat();
+    let inner = gzip(&tar(&[("deep/one.h5", &a), ("notes.txt", b"notes"), ("two.dat", &siemens)]));
+    let archive = zip(&[("first.h5", &b), ("day.tar.gz", &inner), ("last.h5.xz", &xz(&c))]);
+    let scratch = tempfile::tempdir().unwrap();
+    let extracted = extract(archive.as_slice(), scratch.path(), &Limits::default()).unwrap();
+    let names: Vec<_> = extracted.files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["first", "one", "two", "last"]);
+    assert_eq!(extracted.files[1].container, ["zip", "gzip", "tar"]);
+    assert_eq!(extracted.files[3].container, ["zip", "xz"]);
+    assert_eq!(extracted.others, [Content::Text]);
+    let expected = [("0.h5", &b), ("1.h5", &a), ("2.dat", &siemens), ("3.h5", &c)];
+    assert_eq!(stored(scratch.path()), expected.map(|(name, bytes)| (name.to_owned(), bytes.clone())));
+    for (file, (name, _)) in extracted.files.iter().zip(expected) {
+        assert_eq!(file.path, scratch.path().join(name));
+    }
+}
+
+#[test]
+fn both_files_of_bart_data_are_one_raw_file_and_one_alone_is_refused() {
+    let (header, data) = (b"# Dimensions\n4 2 1 1\n".as_slice(), vec![0_u8; 64]);
+    for order in [["a/x.hdr", "a/x.cfl"], ["a/x.cfl", "a/x.hdr"]] {
+        let of = |name: &str| if name.ends_with("hdr") { header } else { &data };
+        let members = order.map(|name| (name, of(name)));
+        let scratch = tempfile::tempdir().unwrap();
+        let archive = tar(&[members[0], ("b.h5", &raw(100)), members[1]]);
+        let extracted = extract(archive.as_slice(), scratch.path(), &Limits::default()).unwrap();
+        let names: Vec<_> = extracted.files.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
+        assert_eq!(names, [("x", 64 + header.len() as u64), ("b", 100)]);
+        assert_eq!(extracted.files[0].path, scratch.path().join("0.hdr"));
+        let found: Vec<_> = stored(scratch.path()).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(found, ["0.cfl", "0.hdr", "1.h5"]);
+        let alone = extract(data.as_slice(), scratch.path(), &Limits::default());
+        assert!(alone.is_err(), "data without a name are of no known kind");
+    }
+    // Two halves of different names, or in different archives, do not belong together.
+    let inner = tar(&[("x.cfl", data.as_slice())]);
+    for lone in [tar(&[("x.hdr", header), ("y.cfl", &data)]), zip(&[("x.hdr", header), ("x.tar", &inner)])] {
+        let extracted = run(&lone, &Limits::default()).0.unwrap();
+        assert!(extracted.files.is_empty());
+        let reasons: Vec<_> = extracted.refused.iter().map(|refused| refused.error.to_string()).collect();
+        assert!(reasons.len() == 2 && reasons.iter().all(|reason| reason.contains("send both in one archive")));
+    }
+}
+
+#[test]
+fn archives_in_archives_in_archives_are_refused() {
+    let inner = tar(&[("scan.h5", &raw(100))]);
+    let nested = zip(&[("b.tar.gz", &gzip(&inner))]);
+    gives(&nested, &raw(100), &["zip", "gzip", "tar"]);
+    assert!(refusal(&tar(&[("c.zip", &nested)])).contains("an archive in an archive in an archive"));
+}
+
+#[test]
+fn a_zip_archive_is_held_to_its_directory() {
+    let whole = zip(&[("scan.h5", &raw(5000)), ("b.txt", b"notes")]);
+    for cut in [whole.len() / 2, whole.len() - 30] {
+        assert!(matches!(run(&whole[..cut], &Limits::default()).0, Err(Error::Truncated { .. })), "cut at {cut}");
+    }
+    let data = whole.windows(4).position(|window| window == b"\x89HDF").unwrap();
+    let mut damaged = whole.clone();
+    damaged[data + 100] ^= 1;
+    assert!(refusal(&damaged).contains("checksum"));
+    let mut encrypted = whole.clone();
+    let directory = whole.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+    encrypted[directory + 8] |= 1;
+    assert!(refusal(&encrypted).contains("without a password"));
+    let mut doubled = whole.clone();
+    let second = whole[directory + 4..].windows(4).position(|window| window == b"PK\x01\x02").unwrap() + directory + 4;
+    let first: [u8; 4] = whole[directory + 42..directory + 46].try_into().unwrap();
+    doubled[second + 42..second + 46].copy_from_slice(&first);
+    assert!(refusal(&doubled).contains("share bytes"));
+    let mut method = whole;
+    method[directory + 10] = 98;
+    assert!(refusal(&method).contains("a compression that is not read"));
 }
 
 #[test]
@@ -245,8 +396,8 @@ fn trouble_of_the_source_is_not_taken_for_damage() {
         }
     }
     let archive = gzip(&raw(100_000));
-    let mut output = tempfile::tempfile().unwrap();
-    let result = extract(archive[..50_000].chain(Broken), &mut output, &Limits::default());
+    let scratch = tempfile::tempdir().unwrap();
+    let result = extract(archive[..50_000].chain(Broken), scratch.path(), &Limits::default());
     assert!(matches!(result, Err(Error::Io { .. })), "{result:?}");
 }
 
@@ -254,7 +405,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_cut_archive_is_never_taken_for_a_whole_one(codec in 0..3usize, wrapped in any::<bool>(), share in 0.0..1.0f64) {
+    fn a_cut_archive_is_never_taken_for_a_whole_one(codec in 0..4usize, wrapped in any::<bool>(), share in 0.0..1.0f64) {
         let file = raw(60_000);
         let inner = if wrapped { tar(&[("scan.h5", &file)]) } else { file };
         let archive = CODECS[codec].1(&inner);
@@ -276,7 +427,42 @@ proptest! {
     }
 
     #[test]
-    fn damage_never_panics(codec in 0..3usize, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn any_set_of_raw_files_in_any_containers_comes_out_the_same(
+        sizes in prop::collection::vec((8..3000usize, 0..5usize, 0..4usize), 1..6),
+        outer in 0..3usize,
+        packed in 0..5usize,
+    ) {
+        let pack = |bytes: Vec<u8>, codec: usize| CODECS.get(codec).map_or(bytes.clone(), |(_, codec)| codec(&bytes));
+        let archive = |kind: usize, members: &[(&str, &[u8])]| if kind == 0 { zip(members) } else { tar(members) };
+        // Each file by itself, or in an archive of its own; compressed or not.
+        let files: Vec<Vec<u8>> = sizes.iter().map(|(size, ..)| raw(*size)).collect();
+        let members: Vec<Vec<u8>> = files.iter().zip(&sizes).map(|(file, &(_, codec, inner))| match inner {
+            0 | 1 => pack(archive(inner, &[("scan.h5", file)]), codec),
+            _ => pack(file.clone(), codec),
+        }).collect();
+        let names: Vec<String> = (0..members.len()).map(|at| format!("day {at}/s{at}")).collect();
+        let named: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(members.iter().map(Vec::as_slice)).collect();
+        let upload = if outer == 0 { archive(0, &named) } else { pack(archive(1, &named), packed) };
+        let scratch = tempfile::tempdir().unwrap();
+        let extracted = extract(upload.as_slice(), scratch.path(), &Limits::default()).unwrap();
+        prop_assert_eq!(extracted.files.len(), files.len());
+        for (found, expected) in extracted.files.iter().zip(&files) {
+            prop_assert!(std::fs::read(&found.path).unwrap() == *expected);
+        }
+        let distinct: std::collections::BTreeSet<_> = extracted.files.iter().map(|file| &file.name).collect();
+        prop_assert_eq!(distinct.len(), files.len());
+    }
+
+    #[test]
+    fn a_damaged_zip_archive_never_panics(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut archive = zip(&[("scan.h5", &raw(2000)), ("b.tar", &tar(&[("c.h5", &raw(500))]))]);
+        let at = at.index(archive.len());
+        archive[at] = byte;
+        let _ = run(&archive, &Limits::default());
+    }
+
+    #[test]
+    fn damage_never_panics(codec in 0..4usize, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut archive = CODECS[codec].1(&tar(&[("scan.h5", &raw(20_000))]));
         let at = at.index(archive.len());
         archive[at] = byte;

@@ -1,7 +1,8 @@
-//! Follows one scan through the chain and measures each stage.
+//! Follows one upload through the chain and measures each stage.
 
 use std::time::{Duration, Instant};
 
+use contract::status::Event;
 use contract::{ScanId, Stage, State, Status};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -84,6 +85,11 @@ pub async fn follow(
     see(Sight::Begins(Leg::Prepare));
     while start.elapsed() < limit {
         if let Some(status) = remote.status(scan).await? {
+            let mut parts = Vec::new();
+            for part in remote.parts(scan).await?.map(|record| record.parts).unwrap_or_default() {
+                parts.push(remote.status(&part.scan).await?.unwrap_or_else(|| Status::new(part.scan)));
+            }
+            let status = together(status, &parts);
             view.update(&status, see);
             if status.end().is_some()
                 && let Some(outcome) = remote.outcome(scan).await?
@@ -94,6 +100,22 @@ pub async fn follow(
         tokio::time::sleep(POLL).await;
     }
     Err(Error::Timeout { what: format!("scan {scan}"), seconds: limit.as_secs() })
+}
+
+/// The history of an upload with those of its scans: their reconstruction begins with the first and ends with the last,
+/// once all have ended.
+fn together(mut upload: Status, parts: &[Status]) -> Status {
+    let of_parts = || parts.iter().flat_map(|part| &part.history);
+    let notes = of_parts().filter(|event| event.state == State::Retrying);
+    let begins = of_parts().filter(|event| (event.stage, event.state) == (Stage::Reconstruct, State::Started));
+    let begin = begins.min_by(|a, b| a.time.cmp(&b.time));
+    let ends: Option<Vec<_>> = parts.iter().map(Status::end).collect();
+    let end = ends.and_then(|ends| ends.into_iter().max_by(|a, b| a.time.cmp(&b.time)));
+    let end = end.map(|end| Event { stage: Stage::Reconstruct, state: State::Done, ..end.clone() });
+    for event in notes.chain(begin).cloned().chain(end) {
+        upload.record(event);
+    }
+    upload
 }
 
 /// What of a history was seen already.
@@ -154,7 +176,6 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contract::status::Event;
 
     fn event(time: &str, stage: Stage, state: State) -> Event {
         Event { time: format!("2026-11-23T10:00:{time}Z"), stage, state, attempt: 1, reason: None }
@@ -187,5 +208,24 @@ mod tests {
             assert!((view.done[0].seconds - 3.5).abs() < 1e-9);
             assert_eq!(seen.len(), 5, "{seen:?}");
         }
+    }
+
+    #[test]
+    fn an_upload_of_several_scans_ends_with_the_last_of_them() {
+        let status = |events: &[Event]| {
+            let mut status = Status::new(ScanId::of_object("b", "k", "v"));
+            events.iter().for_each(|event| assert!(status.record(event.clone())));
+            status
+        };
+        let upload = || status(&[event("03", Stage::Decompress, State::Done)]);
+        let refused = status(&[event("02", Stage::Decompress, State::Quarantined)]);
+        let running = status(&[event("05", Stage::Reconstruct, State::Started)]);
+        let done =
+            status(&[event("04", Stage::Reconstruct, State::Started), event("09", Stage::Reconstruct, State::Done)]);
+        assert_eq!(together(upload(), &[]), upload(), "an upload of one scan is its own history");
+        assert_eq!(together(upload(), &[refused.clone(), running, done.clone()]).end(), None);
+        let all = together(upload(), &[refused, done]);
+        assert_eq!(all.end().map(|end| (end.time.as_str(), end.state)), Some(("2026-11-23T10:00:09Z", State::Done)));
+        assert_eq!(all.history[1].time, "2026-11-23T10:00:04Z");
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! The same code as in the functions and in the GPU job, so the images are the same to the bit.
 
-use std::fs::File;
-use std::io::{BufWriter, Read as _, Write as _};
-use std::path::Path;
+mod inspect;
 
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io::{BufWriter, Read as _};
+use std::path::{Path, PathBuf};
+
+use contract::keys::part_names;
 use contract::scan::hex;
 use contract::{DevicePreference, Manifest, Method, PreparedMeta, Refine};
 use gpu_job::engine::Recipe;
 use kspace::archive::{self, Content};
+use kspace::format::measurements::{Measurement, Source, assemble};
 use kspace::format::{RawScan, bart};
 use kspace::phantom::Phantom;
 use kspace::prepare::{self, Options, Plan};
@@ -18,116 +23,203 @@ use ndarray::Array2;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::inspect::{Look, look};
+pub use inspect::{Inspected, Inspection, inspect};
+
 use crate::{Error, Result};
 
-/// A raw data file, out of its archive if it was in one.
-pub struct Opened {
-    raw: Box<dyn RawScan>,
-    /// What was peeled off, outermost first.
-    pub container: Vec<&'static str>,
-    /// Length of the raw data file.
-    pub bytes: u64,
-    sha256: Option<String>,
-    file: File,
-    _unpacked: Option<tempfile::NamedTempFile>,
+/// An opened raw file or archive, with every scan in it.
+pub struct Input {
+    /// The scans, in the order of the input.
+    pub scans: Vec<Scan>,
+    /// Files that cannot be read.
+    pub refused: Vec<Refused>,
+    files: Vec<RawFile>,
+    // Dropped last, after the files in it were closed.
+    _unpacked: Option<tempfile::TempDir>,
 }
 
-/// Opens a raw file in place, or unpacks an archive into `temp_dir`.
+/// One scan of an [`Input`].
+pub struct Scan {
+    /// What tells it from the others, as a part of a path; `None` where it is the only one.
+    pub name: Option<String>,
+    raw: Box<dyn RawScan>,
+    file: usize,
+}
+
+/// A file of an [`Input`] that cannot be read, or a scan that cannot be reconstructed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// As [`Scan::name`].
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+struct RawFile {
+    path: PathBuf,
+    container: Vec<&'static str>,
+    bytes: u64,
+    /// Known of an unpacked file; found out when it is asked for of one that is read in place.
+    sha256: OnceCell<String>,
+}
+
+/// Opens a raw file in place, or unpacks an archive into a folder of its own in `temp_dir`.
 ///
 /// # Errors
 /// [`Error::Usage`] when there is no such file, [`Error::Data`] when it holds no readable raw data.
-pub fn open(path: &Path, temp_dir: &Path) -> Result<Opened> {
+pub fn open(path: &Path, temp_dir: &Path) -> Result<Input> {
     let file = File::open(path).map_err(|error| Error::Usage(format!("the input cannot be opened: {error}")))?;
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Err(Error::Usage("the input is not a file".to_owned()));
+    }
+    // BART data have no signature of their own; the header beside them tells.
+    let header = path.with_extension("hdr");
+    if has_ending(path, "cfl") && header.is_file() {
+        return open(&header, temp_dir);
     }
     let mut head = Vec::new();
     (&file).take(Content::HEAD_LENGTH).read_to_end(&mut head).map_err(Error::io("reading the input"))?;
     if Content::of(&head).is_raw() || bart::is_samples(path) {
         let bytes = file.metadata().map_err(Error::io("reading the input"))?.len();
-        let raw = kspace::format::open(path)?;
-        return Ok(Opened { raw, container: Vec::new(), bytes, sha256: None, file, _unpacked: None });
+        let (path, container, sha256) = (path.to_owned(), Vec::new(), OnceCell::new());
+        return assembled(vec![RawFile { path, container, bytes, sha256 }], &[""], Vec::new(), None);
     }
     let file = File::open(path).map_err(Error::io("opening the input"))?;
-    let mut unpacked = tempfile::NamedTempFile::new_in(temp_dir).map_err(Error::io("making a scratch file"))?;
-    let extracted = archive::extract(&file, unpacked.as_file_mut(), &archive::Limits::default())?;
-    unpacked.flush().map_err(Error::io("writing a scratch file"))?;
-    Ok(Opened {
-        raw: kspace::format::open(unpacked.path())?,
-        container: extracted.container,
-        bytes: extracted.bytes,
-        sha256: Some(extracted.sha256),
-        file,
-        _unpacked: Some(unpacked),
-    })
+    let folder = tempfile::tempdir_in(temp_dir).map_err(Error::io("making a scratch folder"))?;
+    let extracted = archive::extract(&file, folder.path(), &archive::Limits::default())?;
+    let halves = extracted.refused.into_iter().map(|half| (half.name, half.error)).collect();
+    let (names, files): (Vec<_>, Vec<_>) = extracted
+        .files
+        .into_iter()
+        .map(|file| {
+            let archive::RawFile { path, name, bytes, sha256, container } = file;
+            (name, RawFile { path, container, bytes, sha256: sha256.into() })
+        })
+        .unzip();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    assembled(files, &names, halves, Some(folder))
 }
 
-impl Opened {
-    /// The raw data.
-    #[must_use]
-    pub fn raw(&self) -> &dyn RawScan {
-        self.raw.as_ref()
+/// The scans of some files, named as they would be in the cloud.
+fn assembled(
+    files: Vec<RawFile>,
+    names: &[&str],
+    halves: Vec<(String, kspace::Error)>,
+    unpacked: Option<tempfile::TempDir>,
+) -> Result<Input> {
+    let sources: Vec<_> = files.iter().zip(names).map(|(file, name)| Source { name, path: &file.path }).collect();
+    let found = assemble(&sources);
+    let unread =
+        found.refused.into_iter().map(|(file, error)| (names.get(file).copied().unwrap_or_default().to_owned(), error));
+    let mut refused: Vec<(String, kspace::Error)> = unread.chain(halves).collect();
+    if found.scans.is_empty()
+        && refused.len() == 1
+        && let Some((_, error)) = refused.pop()
+    {
+        return Err(error.into());
     }
-
-    /// The preparation of this file; reads a bare file once to hash it.
-    fn plan(&self) -> Result<Plan> {
-        let source_sha256 = match &self.sha256 {
-            Some(sha256) => sha256.clone(),
-            None => sha256(&self.file)?,
+    let all = found.scans.iter().map(|scan| scan.name.as_str()).chain(refused.iter().map(|(name, _)| name.as_str()));
+    let mut all = part_names(all).into_iter();
+    let several = found.scans.len() + refused.len() > 1;
+    let scan = |(measurement, name): (Measurement, String)| Scan {
+        name: several.then_some(name),
+        raw: measurement.scan,
+        file: measurement.file,
+    };
+    let scans: Vec<_> = found.scans.into_iter().zip(all.by_ref()).map(scan).collect();
+    let refused: Vec<_> =
+        refused.into_iter().zip(all).map(|((_, error), name)| Refused { name, reason: error.to_string() }).collect();
+    if scans.is_empty() {
+        let what = match refused.first() {
+            Some(first) => format!("none of the {} raw files can be read; the first: {}", refused.len(), first.reason),
+            None => "the input holds no scan, only noise measurements".to_owned(),
         };
-        Ok(prepare::plan(self.raw(), &Options { source_sha256, ..Options::default() })?)
+        return Err(kspace::Error::unsupported(
+            what,
+            "send the raw data of the scanner with the noise that belongs to them",
+        )
+        .into());
+    }
+    Ok(Input { scans, refused, files, _unpacked: unpacked })
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
+}
+
+impl Input {
+    /// The preparation of a scan; reads a bare file once to hash it.
+    fn plan(&self, scan: &Scan) -> Result<Plan> {
+        let source_sha256 = self.files.get(scan.file).map(RawFile::sha256).transpose()?.unwrap_or_default();
+        Ok(prepare::plan(&*scan.raw, &Options { source_sha256, ..Options::default() })?)
+    }
+
+    /// Prepares one scan. The prepared file appears complete or not at all; an output that ends in `.cfl` is a BART array with
+    /// its header beside it. `progress` hears of entries done and of how
+    /// many there are.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it cannot be prepared, [`Error::Io`] when the file cannot be written.
+    pub fn prepare(&self, scan: &Scan, out: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Prepared> {
+        let plan = self.plan(scan)?;
+        let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(dir).map_err(Error::io("making the output folder"))?;
+        let file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io("making the prepared file"))?;
+        let writer = plan.write(&*scan.raw, BufWriter::with_capacity(1 << 20, file), progress)?;
+        let file = writer.into_inner().map_err(|error| Error::io("writing the prepared file")(error.into_error()))?;
+        let meta = plan.meta().clone();
+        if bart::is_samples(out) {
+            let prepared = Reader::open(FileSource::open(file.path())?)?;
+            let bytes = bart::export(&prepared, &out.with_extension(""), &mut |_, _| {})?;
+            return Ok(Prepared { bytes, meta });
+        }
+        persist(file, out)?;
+        Ok(Prepared { bytes: plan.byte_len(), meta })
+    }
+
+    /// Whether there is more than one scan, those that cannot be read included.
+    #[must_use]
+    pub const fn is_several(&self) -> bool {
+        self.scans.len() + self.refused.len() > 1
+    }
+
+    /// The scan of an input that holds one.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an input with several.
+    pub fn only(&self) -> Result<&Scan> {
+        match self.scans.as_slice() {
+            [scan] if !self.is_several() => Ok(scan),
+            scans => Err(Error::Usage(format!(
+                "the input holds {} scans, and this takes one",
+                scans.len() + self.refused.len()
+            ))),
+        }
     }
 }
 
-fn sha256(mut file: &File) -> Result<String> {
-    use std::io::Seek as _;
+impl RawFile {
+    fn sha256(&self) -> Result<String> {
+        if let Some(known) = self.sha256.get() {
+            return Ok(known.clone());
+        }
+        let found = sha256(&self.path)?;
+        Ok(self.sha256.get_or_init(|| found).clone())
+    }
+}
+
+/// SHA-256 of a raw file; of BART data, that of the samples beside the header.
+fn sha256(path: &Path) -> Result<String> {
+    let path = if has_ending(path, "hdr") { path.with_extension("cfl") } else { path.to_owned() };
+    let mut file = File::open(path).map_err(Error::io("opening the input"))?;
     let mut hash = Sha256::new();
     let mut block = vec![0; 1 << 20];
-    file.rewind().map_err(Error::io("reading the input"))?;
     loop {
         match file.read(&mut block).map_err(Error::io("reading the input"))? {
             0 => return Ok(hex(&hash.finalize())),
             length => hash.update(&block[..length]),
         }
     }
-}
-
-/// What is in a file, and what will become of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Inspection {
-    /// What was peeled off, outermost first; empty for a bare file.
-    pub container: Vec<&'static str>,
-    /// Length of the raw data file.
-    pub bytes: Option<u64>,
-    /// The scan in it; absent when it does not open.
-    pub scan: Option<Look>,
-    /// Whether the default method reconstructs it.
-    pub reconstructs: bool,
-    /// Why not.
-    pub reason: Option<String>,
-}
-
-/// Looks into a file without reconstructing it. A file that cannot be reconstructed is not an error: the answer says why.
-///
-/// # Errors
-/// [`Error::Usage`] and [`Error::Io`].
-pub fn inspect(path: &Path, temp_dir: &Path) -> Result<Inspection> {
-    let opened = match open(path, temp_dir) {
-        Err(Error::Data(error)) => {
-            let reason = Some(error.to_string());
-            return Ok(Inspection { container: Vec::new(), bytes: None, scan: None, reconstructs: false, reason });
-        }
-        result => result?,
-    };
-    let look = look(opened.raw())?;
-    Ok(Inspection {
-        container: opened.container.clone(),
-        bytes: Some(opened.bytes),
-        reconstructs: look.reconstructs,
-        reason: look.report.reason.clone(),
-        scan: Some(look),
-    })
 }
 
 /// A prepared file that was written.
@@ -139,27 +231,13 @@ pub struct Prepared {
     pub meta: PreparedMeta,
 }
 
-/// Prepares a raw file or archive. The prepared file appears complete or not at all; an output that ends in `.cfl` is a BART
-/// array with its header beside it. `progress` hears of entries done and of how many there are.
+/// Prepares a raw file or archive that holds one scan, as [`Input::prepare`] does.
 ///
 /// # Errors
-/// [`Error::Data`] when it cannot be prepared, [`Error::Io`] when the file cannot be written.
+/// [`Error::Usage`] for an input with several scans; those of [`open`] and [`Input::prepare`].
 pub fn prepare(path: &Path, out: &Path, temp_dir: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Prepared> {
-    let opened = open(path, temp_dir)?;
-    let plan = opened.plan()?;
-    let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).map_err(Error::io("making the output folder"))?;
-    let file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io("making the prepared file"))?;
-    let writer = plan.write(opened.raw(), BufWriter::with_capacity(1 << 20, file), progress)?;
-    let file = writer.into_inner().map_err(|error| Error::io("writing the prepared file")(error.into_error()))?;
-    let meta = plan.meta().clone();
-    if bart::is_samples(out) {
-        let prepared = Reader::open(FileSource::open(file.path())?)?;
-        let bytes = bart::export(&prepared, &out.with_extension(""), &mut |_, _| {})?;
-        return Ok(Prepared { bytes, meta });
-    }
-    persist(file, out)?;
-    Ok(Prepared { bytes: plan.byte_len(), meta })
+    let input = open(path, temp_dir)?;
+    input.prepare(input.only()?, out, progress)
 }
 
 fn persist(file: tempfile::NamedTempFile, out: &Path) -> Result<()> {

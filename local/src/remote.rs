@@ -8,10 +8,10 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::QueueAttributeName;
-use contract::keys::{METHOD_METADATA, claim_key, quarantine_key, status_key};
+use contract::keys::{METHOD_METADATA, claim_key, parts_key, status_key};
 use contract::{JobSpec, Manifest, Method, Quarantine, ScanId, Stage, State, Status};
 use serde::{Deserialize, Serialize};
-use store::state::Claim;
+use store::state::{Claim, Parts};
 
 use crate::config::Config;
 use crate::deploy::Deployed;
@@ -87,6 +87,8 @@ pub struct Uploaded {
 pub enum Outcome {
     /// There are images.
     Reconstructed(Box<Manifest>),
+    /// It is an upload of several scans, and each has ended.
+    Parts(Vec<Ended>),
     /// It was refused.
     Quarantined(Quarantine),
     /// A newer upload under the same name replaced it.
@@ -98,6 +100,17 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+}
+
+/// One of several scans of an upload, at its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// The scan.
+    pub scan: ScanId,
+    /// What tells it from the others.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 /// Clients of a running stack.
@@ -280,6 +293,14 @@ impl Remote {
         Ok(found)
     }
 
+    /// The scans of an upload that holds several, once all of them are prepared or refused.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn parts(&self, upload: &ScanId) -> Result<Option<Parts>> {
+        self.record(&self.description.buckets.state, &parts_key(upload)).await
+    }
+
     /// What the job of a scan was asked to do.
     ///
     /// # Errors
@@ -317,15 +338,25 @@ impl Remote {
         let state = &self.description.buckets.state;
         let claim: Option<Claim> = self.record(state, &claim_key(Stage::Decompress, scan)).await?;
         let Some(claim) = claim else { return Ok(None) };
-        let record = self.record(state, &quarantine_key(&claim.key)).await?;
+        let record = self.record(state, &claim.quarantine_key()).await?;
         Ok(record.filter(|record: &Quarantine| record.scan == *scan))
     }
 
-    /// How a scan ended; `None` while it has not.
+    /// How a scan, or an upload of several, ended; `None` while it has not.
     ///
     /// # Errors
     /// As [`Remote::status`]; [`Error::Service`] when the status speaks of a record that is not there.
     pub async fn outcome(&self, scan: &ScanId) -> Result<Option<Outcome>> {
+        let Some(parts) = self.parts(scan).await? else { return self.outcome_of_one(scan).await };
+        let mut ended = Vec::new();
+        for part in parts.parts {
+            let Some(outcome) = self.outcome_of_one(&part.scan).await? else { return Ok(None) };
+            ended.push(Ended { scan: part.scan, name: part.name, outcome });
+        }
+        Ok(Some(Outcome::Parts(ended)))
+    }
+
+    async fn outcome_of_one(&self, scan: &ScanId) -> Result<Option<Outcome>> {
         let Some(status) = self.status(scan).await? else { return Ok(None) };
         let Some(end) = status.end() else { return Ok(None) };
         let missing = |what: &str| Error::Service {
@@ -391,11 +422,24 @@ impl Remote {
         Ok(depths)
     }
 
-    /// Copies the results of a scan into a folder and returns the paths.
+    /// Copies the results of a scan into a folder, those of an upload of several into a folder of each in it, and returns
+    /// the paths.
     ///
     /// # Errors
     /// [`Error::Service`] or [`Error::Io`].
     pub async fn download(&self, scan: &ScanId, dir: &Path) -> Result<Vec<PathBuf>> {
+        let Some(parts) = self.parts(scan).await? else { return self.download_one(scan, dir).await };
+        let mut paths = Vec::new();
+        for part in parts.parts {
+            // A name from a record is not trusted to stay in the folder.
+            if let [std::path::Component::Normal(name)] = Path::new(&part.name).components().collect::<Vec<_>>()[..] {
+                paths.extend(self.download_one(&part.scan, &dir.join(name)).await?);
+            }
+        }
+        Ok(paths)
+    }
+
+    async fn download_one(&self, scan: &ScanId, dir: &Path) -> Result<Vec<PathBuf>> {
         let results = &self.description.buckets.results;
         let Some(prefix) = self.results_prefix(scan).await? else { return Ok(Vec::new()) };
         let mut paths = Vec::new();

@@ -1,6 +1,7 @@
 //! The commands for single files, run as a person runs them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -50,11 +51,16 @@ fn inspect_tells_what_is_in_a_file_and_in_an_archive_of_it() {
         answer["scan"]["cost"].take();
         answer
     };
-    let bare = json(dir.path(), &["inspect", "scan.h5"], ExitCode::Done);
+    let inspect = |file: &str| {
+        let answer = json(dir.path(), &["inspect", file], ExitCode::Done);
+        assert_eq!((answer["scans"].as_array().map(Vec::len), &answer["reconstructs"]), (Some(1), &true.into()));
+        answer["scans"][0].clone()
+    };
+    let bare = inspect("scan.h5");
     let cost = &bare["scan"]["cost"];
     assert!(cost["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{cost}");
     assert!(cost["gflop"]["training"].as_f64().is_some_and(|training| training > 0.0), "{cost}");
-    let packed = json(dir.path(), &["inspect", "scan.tar.gz"], ExitCode::Done);
+    let packed = inspect("scan.tar.gz");
     assert_eq!(packed["container"], serde_json::json!(["gzip", "tar"]));
     assert_eq!(without_times(bare.clone())["scan"], without_times(packed)["scan"]);
     let expected: Value = serde_json::from_str(include_str!("golden/inspect.json")).unwrap();
@@ -68,7 +74,7 @@ fn inspect_tells_what_is_in_a_file_and_in_an_archive_of_it() {
     let text = String::from_utf8(run(dir.path(), &["inspect", "scan.tar.gz"]).stdout).unwrap();
     assert!(text.contains("in tar in gzip"), "{text}");
 
-    let full = json(dir.path(), &["inspect", "full.h5"], ExitCode::Done);
+    let full = inspect("full.h5");
     assert_eq!(full["scan"]["acceleration"]["found"], serde_json::json!([1]));
 }
 
@@ -95,7 +101,7 @@ fn inspect_writes_its_answer_and_a_picture_of_the_sampling() {
     assert!(std::fs::read(out.join("mask.png")).unwrap().starts_with(b"\x89PNG\r\n"));
     std::fs::write(dir.path().join("notes.h5"), "no k-space at all").unwrap();
     let refused = json(dir.path(), &["inspect", "notes.h5", "--out", "refused"], ExitCode::BadData);
-    assert_eq!((&refused["reconstructs"], &refused["scan"]), (&false.into(), &Value::Null));
+    assert_eq!((&refused["reconstructs"], &refused["scans"][0]["scan"]), (&false.into(), &Value::Null));
     assert!(dir.path().join("refused/inspect.json").is_file() && !dir.path().join("refused/mask.png").exists());
 }
 
@@ -105,9 +111,9 @@ fn a_scan_that_can_be_prepared_but_not_filled_is_told_with_the_reason() {
     let size = ["--slices", "1", "--coils", "4", "--matrix", "64", "--r", "4", "--acs", "3"];
     json(dir.path(), &[&["phantom", "--out", "few.h5"], &size[..]].concat(), ExitCode::Done);
     let answer = json(dir.path(), &["inspect", "few.h5"], ExitCode::BadData);
-    assert_eq!((&answer["scan"]["prepares"], &answer["reconstructs"]), (&true.into(), &false.into()));
+    assert_eq!((&answer["scans"][0]["scan"]["prepares"], &answer["reconstructs"]), (&true.into(), &false.into()));
     assert!(answer["reason"].as_str().is_some_and(|reason| reason.contains("calibration lines")), "{answer}");
-    assert_eq!(answer["scan"]["cost"], Value::Null);
+    assert_eq!(answer["scans"][0]["scan"]["cost"], Value::Null);
     let text = String::from_utf8(run(dir.path(), &["inspect", "few.h5"]).stdout).unwrap();
     assert!(text.contains("\nreconstructs    no: "), "{text}");
 }
@@ -121,9 +127,9 @@ fn a_prepared_scan_becomes_a_bart_array_and_comes_back() {
     assert_eq!(report["bytes"], lengths.iter().sum::<u64>());
     assert_eq!(std::fs::read_dir(dir.path().join("new")).unwrap().count(), 2);
     for name in ["new/kspace.cfl", "new/kspace.hdr"] {
-        let found = json(dir.path(), &["inspect", name], ExitCode::Done);
-        assert_eq!((&found["format"], &found["contents"]["entries"]), (&"BART".into(), &2.into()), "{name}");
-        assert_eq!(found["contents"]["geometry_known"], false, "{name}");
+        let found = &json(dir.path(), &["inspect", name], ExitCode::Done)["scans"][0]["scan"];
+        assert_eq!((&found["format"], &found["counts"]["images"]), (&"BART".into(), &2.into()), "{name}");
+        assert_eq!(found["geometry_known"], false, "{name}");
     }
 }
 
@@ -144,6 +150,52 @@ fn a_file_and_an_archive_of_it_give_the_same_images() {
         kspace::phantom::Phantom { slices: 2, coils: 4, matrix: 64, acceleration: 2, acs: 24, snr: 60.0, seed: 0 };
     let psnr = local::files::psnr_against(&truth.truth(), &dir.path().join("a/image.nii.gz")).unwrap().unwrap();
     assert!(psnr > 25.0, "{psnr}");
+}
+
+#[test]
+fn an_archive_of_several_scans_gives_each_its_own_images() {
+    let dir = phantom();
+    std::fs::write(dir.path().join("photo.h5"), b"\x89HDF\r\n\x1a\nand nothing more").unwrap();
+    let file = std::fs::File::create(dir.path().join("day.zip")).unwrap();
+    let mut archive = zip::ZipWriter::new(file);
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for name in ["scan.h5", "photo.h5", "full.h5"] {
+        archive.start_file(format!("day/{name}"), options).unwrap();
+        archive.write_all(&std::fs::read(dir.path().join(name)).unwrap()).unwrap();
+    }
+    archive.finish().unwrap();
+
+    let inspected = json(dir.path(), &["inspect", "day.zip"], ExitCode::BadData);
+    let names: Vec<_> =
+        inspected["scans"].as_array().unwrap().iter().map(|scan| scan["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["scan", "full", "photo"]);
+    assert_eq!(inspected["scans"][0]["reconstructs"], true);
+    assert!(inspected["reason"].as_str().unwrap().starts_with("1 of 3 scans"), "{inspected}");
+
+    let refused = run(dir.path(), &["prepare", "day.zip", "--out", "p.safetensors"]);
+    assert_eq!(refused.status.code(), Some(i32::from(ExitCode::Usage.code())));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("give --out a folder"));
+    let prepared = json(dir.path(), &["prepare", "day.zip", "--out", "prepared/"], ExitCode::BadData);
+    assert_eq!(
+        (prepared["scans"].as_array().map(Vec::len), &prepared["refused"][0]["name"]),
+        (Some(2), &"photo".into())
+    );
+    for name in ["scan", "full"] {
+        assert!(dir.path().join(format!("prepared/{name}.safetensors")).is_file(), "{name}");
+    }
+    json(dir.path(), &["prepare", "scan.h5", "--out", "prepared/"], ExitCode::Done);
+
+    let arguments = ["reconstruct", "day.zip", "--out", "images", "--method", "grappa"];
+    let report = json(dir.path(), &arguments, ExitCode::BadData);
+    for scan in report["scans"].as_array().unwrap() {
+        for file in scan["files"].as_array().unwrap() {
+            assert!(dir.path().join(file.as_str().unwrap()).is_file(), "{file}");
+        }
+    }
+    assert!(dir.path().join("images/scan/image.nii.gz").is_file() && dir.path().join("images/full").is_dir());
+    json(dir.path(), &["reconstruct", "scan.h5", "--out", "alone", "--method", "grappa"], ExitCode::Done);
+    let image = |path: &str| std::fs::read(dir.path().join(path).join("image.nii.gz")).unwrap();
+    assert_eq!(image("images/scan"), image("alone"), "a scan is the same in company and alone");
 }
 
 #[test]

@@ -31,10 +31,76 @@ pub struct Claim {
     /// Its version id, where the bucket keeps versions.
     #[serde(default)]
     pub version: Option<String>,
+    /// Which part of the raw object it is, where that holds several scans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartOf>,
+}
+
+/// Where one of several scans of an upload comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartOf {
+    /// The upload.
+    pub upload: ScanId,
+    /// What tells the scan from the others.
+    pub name: String,
+}
+
+impl Claim {
+    /// Key of the record in the state bucket that says why the scan was refused.
+    #[must_use]
+    pub fn quarantine_key(&self) -> String {
+        match &self.part {
+            Some(part) => keys::part_quarantine_key(&self.key, &part.name),
+            None => keys::quarantine_key(&self.key),
+        }
+    }
 }
 
 impl Record for Claim {
     const NAME: &'static str = "claim";
+    const SCHEMA: u32 = 1;
+
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+/// The scans of an upload that holds several. Written after the last of them was prepared or refused, so that whoever
+/// finds it has nothing more to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Layout of this record.
+    pub schema: u32,
+    /// The upload.
+    pub scan: ScanId,
+    /// Its scans, in the order of the upload.
+    pub parts: Vec<Part>,
+}
+
+/// One of several scans of an upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The scan.
+    pub scan: ScanId,
+    /// What tells it from the others; can hold the name of a person, as keys can.
+    pub name: String,
+    /// Whether it was prepared. Otherwise its quarantine record says why not.
+    pub prepared: bool,
+}
+
+impl Parts {
+    /// How many there are, in a sentence.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let prepared = self.parts.iter().filter(|part| part.prepared).count();
+        let (refused, plural) = (self.parts.len() - prepared, if prepared == 1 { "" } else { "s" });
+        let refused = if refused == 0 { String::new() } else { format!(", {refused} refused") };
+        format!("{prepared} scan{plural}{refused}, each with a record of its own")
+    }
+}
+
+impl Record for Parts {
+    const NAME: &'static str = "parts record";
     const SCHEMA: u32 = 1;
 
     fn schema(&self) -> u32 {
@@ -148,7 +214,7 @@ fn wait(attempt: u32) -> Duration {
     base.mul_f64(0.5 + f64::from(nanos % 1000) / 1000.0)
 }
 
-/// Writes why a raw object was refused. A record of the same scan stays as it is; one of an earlier upload under the
+/// Writes under `key` why a scan was refused. A record of the same scan stays as it is; one of an earlier upload under the
 /// same name is replaced.
 ///
 /// # Errors
@@ -156,10 +222,10 @@ fn wait(attempt: u32) -> Duration {
 pub async fn record_quarantine(
     store: &(impl GetObject + PutObject),
     state: &Location,
-    raw_key: &str,
+    key: &str,
     record: &Quarantine,
 ) -> Result<()> {
-    let at = state.join(&keys::quarantine_key(raw_key));
+    let at = state.join(key);
     let known: Option<Quarantine> = read(store, &at).await?;
     if known.is_none_or(|known| known.scan != record.scan) {
         write(store, &at, record, Condition::Always).await?;
@@ -183,6 +249,23 @@ pub async fn record_raw(store: &impl PutObject, state: &Location, claim: &Claim)
 /// Those of the store.
 pub async fn raw_of(store: &impl GetObject, state: &Location, scan: &ScanId) -> Result<Option<Claim>> {
     read(store, &state.join(&keys::claim_key(Stage::Decompress, scan))).await
+}
+
+/// Notes the scans of an upload that holds several.
+///
+/// # Errors
+/// Those of the store.
+pub async fn record_parts(store: &impl PutObject, state: &Location, parts: &Parts) -> Result<()> {
+    // A conflict means that the same record is there: the parts follow from the bytes of the upload.
+    write(store, &state.join(&keys::parts_key(&parts.scan)), parts, Condition::IfAbsent).await.map(drop)
+}
+
+/// The scans of an upload; `None` when it holds one, or is still being prepared.
+///
+/// # Errors
+/// Those of the store.
+pub async fn parts_of(store: &impl GetObject, state: &Location, upload: &ScanId) -> Result<Option<Parts>> {
+    read(store, &state.join(&keys::parts_key(upload))).await
 }
 
 /// Makes the raw object with `key_sha256` the owner of a mirrored name, unless another one is. Returns whether it owns

@@ -149,7 +149,7 @@ async fn a_quarantine_record_is_kept_for_its_scan_and_replaced_for_the_next() ->
     };
     let at = root.join(&keys::quarantine_key("a b.h5"));
     for (revision, reason, kept) in [("1", "first", "first"), ("1", "again", "first"), ("2", "next", "next")] {
-        state::record_quarantine(&store, &root, "a b.h5", &record(revision, reason)).await?;
+        state::record_quarantine(&store, &root, &keys::quarantine_key("a b.h5"), &record(revision, reason)).await?;
         assert_eq!(state::read::<Quarantine>(&store, &at).await?.map(|found| found.reason), Some(kept.into()));
     }
     Ok(())
@@ -169,11 +169,34 @@ async fn a_name_has_one_owner_and_a_scan_one_raw_object() -> Result<(), Error> {
         bucket: "raw".into(),
         key: "a/brain.h5".into(),
         version: Some("1".into()),
+        part: None,
     };
+    assert_eq!(claim.quarantine_key(), "quarantine/a/brain.h5.json");
+    let part = Some(state::PartOf { upload: scan.clone(), name: "t2".into() });
+    assert_eq!(state::Claim { part, ..claim.clone() }.quarantine_key(), "quarantine/a/brain.h5/t2.json");
     for _ in 0..2 {
         state::record_raw(&store, &root, &claim).await?;
     }
     assert_eq!(state::raw_of(&store, &root, &scan).await?, Some(claim));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_parts_of_an_upload_are_noted_once() -> Result<(), Error> {
+    let (_folder, root, store) = folder();
+    let scan = ScanId::of_object("raw", "a/study.zip", "1");
+    assert_eq!(state::parts_of(&store, &root, &scan).await?, None);
+    let part = |name: &str, prepared| state::Part { scan: ScanId::of_part(&scan, name), name: name.into(), prepared };
+    let parts = state::Parts {
+        schema: state::Parts::SCHEMA,
+        scan: scan.clone(),
+        parts: vec![part("t1", true), part("t2", false)],
+    };
+    for _ in 0..2 {
+        state::record_parts(&store, &root, &parts).await?;
+    }
+    assert_eq!(parts.summary(), "1 scan, 1 refused, each with a record of its own");
+    assert_eq!(state::parts_of(&store, &root, &scan).await?, Some(parts));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use chain_tests::{bomb, gzip, radial, tar_gz};
+use contract::keys::part_quarantine_key;
 use contract::{Manifest, Method, Quarantine, ScanId, Stage, State};
 use kspace::phantom::Phantom;
 use local::{Options, Outcome, Stack, Uploaded};
@@ -198,6 +199,44 @@ async fn refusals_of_archives(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
+/// An archive of two scans and a bad file: images of both, a refusal of the third, each under its name.
+async fn several_scans_in_one_archive(stack: &Stack) -> Result<()> {
+    let members = [("day/T1.h5", scan(31)), ("day/photo.h5", radial(&scan(32))?), ("day/T2.h5", scan(33))];
+    let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    let key = format!("several/{NAME}.tar.gz");
+    let uploaded = upload(stack, &key, tar_gz(&members)?).await?;
+    let parts = match stack.wait(&uploaded.scan, LIMIT).await? {
+        Outcome::Parts(parts) => parts,
+        other => bail!("ended as {other:?}"),
+    };
+    let mut sources = BTreeSet::new();
+    for part in &parts {
+        match (part.name.as_str(), &part.outcome) {
+            ("T1" | "T2", Outcome::Reconstructed(manifest)) => {
+                sources.insert(manifest.source.sha256.clone());
+                ensure!(stack.jobs_of(&part.scan).len() == 1, "{}: other than one job", part.name);
+            }
+            ("photo", Outcome::Quarantined(record)) => ensure!(record.reason.contains("radial"), "{}", record.reason),
+            (name, outcome) => bail!("{name} ended as {outcome:?}"),
+        }
+    }
+    ensure!((parts.len(), sources.len()) == (3, 2), "parts are {parts:?}");
+    let status = stack.status(&uploaded.scan).await?.context("a status")?;
+    let told = status.history.iter().filter_map(|event| event.reason.as_deref());
+    ensure!(told.clone().any(|reason| reason.starts_with("2 scans, 1 refused")), "{:?}", told.collect::<Vec<_>>());
+    let dir = tempfile::tempdir()?;
+    stack.download(&uploaded.scan, dir.path()).await?;
+    ensure!(dir.path().join("T1/image.nii.gz").is_file() && dir.path().join("T2/image.nii.gz").is_file());
+    ensure!(stack.get(&stack.description.buckets.state, &part_quarantine_key(&key, "photo")).await?.is_some());
+
+    // Delivered again, nothing is done again.
+    let encoded = "several/M%C3%BCller%2BErika+%2A1970.tar.gz";
+    send_to_raw_queue(stack, &event(&stack.description.buckets.raw, &uploaded, encoded)).await?;
+    drained(stack, &["RawQueue"]).await?;
+    ensure!(versions(stack, &stack.description.buckets.prepared, "several/").await?.len() == 2, "prepared again");
+    Ok(())
+}
+
 /// A job that fails for good: without calibration lines nothing can be trained.
 async fn job_that_fails_for_good(stack: &Stack) -> Result<()> {
     let bytes = made(&Phantom { slices: 1, coils: 4, matrix: 64, acceleration: 4, acs: 0, ..Phantom::default() });
@@ -359,6 +398,7 @@ async fn every_upload_ends_exactly_once() -> Result<()> {
         ("a new version replaces the images", Box::pin(a_new_version_replaces_the_images(stack))),
         ("method of the upload", Box::pin(method_of_the_upload(stack))),
         ("refusals of archives", Box::pin(refusals_of_archives(stack))),
+        ("several scans in one archive", Box::pin(several_scans_in_one_archive(stack))),
         ("job that fails for good", Box::pin(job_that_fails_for_good(stack))),
         ("test event", Box::pin(test_event(stack))),
         ("large archive", Box::pin(large_archive(stack))),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use store::state;
 
 use super::decide;
-use super::scan::{self, Examined, Place, Work};
+use super::scan::{self, Examined, Place, Way, Work};
 use crate::config::PrepareJob;
 use crate::message::Created;
 use crate::ports::{GetObject, HeadObject, Prepare, PutObject};
@@ -61,15 +61,16 @@ where
                 return Ok(ExitCode::Done);
             }
             Examined::End(scan, end) => (scan, end),
-            Examined::Work(task) => {
-                let scan = task.scan.clone();
-                tracing::info!(%scan, bytes = task.raw_info.len, "preparing");
-                (scan, scan::work(ports, config, place, object, task, Timestamp::now()).await?)
+            Examined::Work(upload) => {
+                let scan = upload.claim.scan.clone();
+                tracing::info!(%scan, bytes = upload.raw_info.len, "preparing");
+                let way = Way { ports, config, place, object, now: Timestamp::now() };
+                (scan, scan::work(&way, &upload).await?)
             }
         };
         tracing::info!(%scan, end = end.name(), "decided");
         match end {
-            Work::Done => return Ok(ExitCode::Done),
+            Work::Done | Work::Parts(_) => return Ok(ExitCode::Done),
             Work::Superseded => {
                 superseded(ports, config, &scan).await?;
                 return Ok(ExitCode::Done);

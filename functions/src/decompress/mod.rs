@@ -1,9 +1,10 @@
-//! One raw object to one prepared file.
+//! One raw object to one prepared file for each scan in it.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`decide`] | what to do with an object, from what is known of it: pure |
 //! | [`scan`] | the way of one scan, shared by the function and the job |
+//! | `parts` | an object that holds several scans |
 //! | [`prepare`] | the work itself, in blocking code |
 //! | [`job`] | the same for an archive over the Lambda's limits, on Batch/Fargate |
 //!
@@ -13,12 +14,14 @@
 
 pub mod decide;
 pub mod job;
+mod parts;
 pub mod prepare;
 pub mod scan;
 
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use contract::keys::quarantine_key;
 use contract::quarantine::UPLOAD_AGAIN;
 use contract::{Disposition, Quarantine, Record, ScanId, Stage, State};
 use jiff::Timestamp;
@@ -28,7 +31,7 @@ use crate::config::Decompress;
 use crate::message::{self, Created};
 use crate::ports::{FindJobs, GetObject, HeadObject, JobRequest, JobState, Postpone, Prepare, PutObject, SubmitJob};
 use crate::{Error, PREPARE_JOB, Result, event, rfc3339};
-use scan::{Examined, Place, Work};
+use scan::{Examined, Place, Way, Work};
 
 /// The first wait after a failure that another try may mend; four times as long for each further one, so that the five tries of
 /// the queue outlast an outage of half an hour. The queue's own visibility timeout, made for functions that were
@@ -94,11 +97,12 @@ where
             return Ok(());
         }
         Examined::End(scan, end) => (scan, end),
-        Examined::Work(task) => {
-            let scan = task.scan.clone();
-            tracing::info!(%scan, bytes = task.raw_info.len, attempt, "preparing");
+        Examined::Work(upload) => {
+            let scan = upload.claim.scan.clone();
+            tracing::info!(%scan, bytes = upload.raw_info.len, attempt, "preparing");
             record(&scan, State::Started, None).await?;
-            let end = match scan::work(ports, preparation, place, object, task, clock.now).await {
+            let way = Way { ports, config: preparation, place, object, now: clock.now };
+            let end = match scan::work(&way, &upload).await {
                 Ok(end) => end,
                 Err(error) => {
                     if error.disposition() == Disposition::Retry {
@@ -113,6 +117,7 @@ where
     tracing::info!(%scan, end = end.name(), "decided");
     match end {
         Work::Done => record(&scan, State::Done, None).await?,
+        Work::Parts(summary) => record(&scan, State::Done, Some(summary)).await?,
         Work::Superseded => record(&scan, State::Superseded, Some(decide::SUPERSEDED.to_owned())).await?,
         Work::HandOver(reason) => {
             hand_over(ports, config, &scan).await?;
@@ -120,7 +125,7 @@ where
         }
         Work::Rejected(reason) => {
             let quarantine = refusal(&scan, Stage::Decompress, clock.now, &reason);
-            state::record_quarantine(ports, &preparation.state, &object.key, &quarantine).await?;
+            state::record_quarantine(ports, &preparation.state, &quarantine_key(&object.key), &quarantine).await?;
             record(&scan, State::Quarantined, Some(reason)).await?
         }
         Work::Incomplete { reason, wait } => {

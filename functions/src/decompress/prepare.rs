@@ -1,35 +1,88 @@
-//! The work itself: a raw archive from the store, unpacked to a temporary file, prepared, and streamed back.
+//! The work itself: a raw archive from the store, unpacked to a temporary folder, prepared, and streamed back.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 use kspace::archive;
-use kspace::format::{self, RawScan};
+use kspace::format::RawScan;
+use kspace::format::measurements::{Measurement, Source, assemble};
 use kspace::prepare::{self, Options, Plan};
 use store::{PutOptions, PutOutcome, Reader, Store, Writer};
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 
-use crate::ports::PrepareTask;
+use crate::ports::{Found, OpenTask, PrepareTask};
 use crate::{Error, Result, metadata};
 
-/// Prepares a scan on the threads for blocking work.
+/// An opened raw object. Cheap to clone; its folder goes with the last clone.
+#[derive(Clone)]
+pub struct Opened(Arc<Unpacked>);
+
+struct Unpacked {
+    scans: Vec<Measurement>,
+    /// SHA-256 of the raw files.
+    sha256: Vec<String>,
+    // Dropped last, after the files in it were closed.
+    _folder: TempDir,
+}
+
+/// Runs blocking work on the threads for it. A panic ends there: the message stays, and the function lives on for the
+/// next one.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Bug("preparing a scan panicked")))
+}
+
+/// Unpacks a raw object and opens the files in it.
 ///
 /// # Errors
 /// [`Error::Data`] for what is wrong with the data; [`Error::OutOfTime`], [`Error::NoSpace`]; [`Error::Store`]; [`Error::Bug`].
-pub async fn prepare(store: &Store, task: PrepareTask) -> Result<PutOutcome> {
+pub async fn open(store: &Store, task: OpenTask) -> Result<(Opened, Vec<Found>)> {
     let reader = store.reader_of(&task.raw, &task.raw_info)?;
-    let store = store.clone();
-    let done = tokio::task::spawn_blocking(move || blocking(&store, reader, &task)).await;
-    // A panic ends here: the message stays, and the function lives on for the next one.
-    done.unwrap_or(Err(Error::Bug("preparing a scan panicked")))
+    blocking(move || unpack(reader, &task)).await
 }
 
-fn blocking(store: &Store, reader: Reader, task: &PrepareTask) -> Result<PutOutcome> {
-    let mut file = NamedTempFile::new().map_err(|error| disk(error, "creating a temporary file"))?;
-    let sha256 = unpack(reader, &mut file, task)?;
-    let raw = format::open(file.path())?;
+fn unpack(mut reader: Reader, task: &OpenTask) -> Result<(Opened, Vec<Found>)> {
+    let folder = TempDir::new().map_err(|error| disk(error, "creating a temporary folder"))?;
+    let limits = archive::Limits {
+        max_output_bytes: task.limits.max_raw_bytes,
+        max_ratio: task.limits.max_ratio,
+        max_entries: task.limits.max_entries,
+        deadline: task.deadline,
+        ..archive::Limits::default()
+    };
+    let extracted = match archive::extract(&mut reader, folder.path(), &limits) {
+        Ok(extracted) => extracted,
+        // A decoder reports a stream that broke off as bad data; the stream knows better.
+        Err(error) => return Err(reader.take_failure().map_or_else(|| sort(error, task.deadline), Error::Store)),
+    };
+    let sources: Vec<_> = extracted.files.iter().map(|file| Source { name: &file.name, path: &file.path }).collect();
+    let measurements = assemble(&sources);
+    let scans = measurements.scans.iter().map(|scan| Found { name: scan.name.clone(), refused: None });
+    let refused = measurements.refused.into_iter().map(|(file, error)| {
+        let name = sources.get(file).map(|source| source.name.to_owned()).unwrap_or_default();
+        Found { name, refused: Some(error) }
+    });
+    let mut found: Vec<_> = scans.chain(refused).collect();
+    found.extend(extracted.refused.into_iter().map(|half| Found { name: half.name, refused: Some(half.error) }));
+    let sha256 = extracted.files.into_iter().map(|file| file.sha256).collect();
+    Ok((Opened(Arc::new(Unpacked { scans: measurements.scans, sha256, _folder: folder })), found))
+}
+
+/// Prepares one of the scans of an opened raw object.
+///
+/// # Errors
+/// As [`open`].
+pub async fn prepare(store: &Store, opened: &Opened, number: usize, task: PrepareTask) -> Result<PutOutcome> {
+    let (store, opened) = (store.clone(), opened.clone());
+    blocking(move || write_scan(&store, &opened.0, number, &task)).await
+}
+
+fn write_scan(store: &Store, unpacked: &Unpacked, number: usize, task: &PrepareTask) -> Result<PutOutcome> {
+    let missing = Error::Bug("a scan that was not found is to be prepared");
+    let Measurement { file, scan: raw, .. } = unpacked.scans.get(number).ok_or(missing)?;
+    let sha256 = unpacked.sha256.get(*file).cloned().unwrap_or_default();
     let plan = prepare::plan(
-        &*raw,
+        &**raw,
         &Options { scan: Some(task.scan.clone()), source_sha256: sha256.clone(), ..Options::default() },
     )?;
     let mut metadata = task.metadata.clone();
@@ -40,22 +93,7 @@ fn blocking(store: &Store, reader: Reader, task: &PrepareTask) -> Result<PutOutc
         content_type: Some("application/octet-stream".to_owned()),
     };
     let writer = store.writer(&task.prepared, options, Some(plan.byte_len()))?;
-    write(&plan, &*raw, writer, task.deadline)
-}
-
-/// Unpacks the one raw file of an archive and gives its SHA-256.
-fn unpack(mut reader: Reader, file: &mut NamedTempFile, task: &PrepareTask) -> Result<String> {
-    let limits = archive::Limits {
-        max_output_bytes: task.limits.max_raw_bytes,
-        max_ratio: task.limits.max_ratio,
-        max_entries: task.limits.max_entries,
-        deadline: task.deadline,
-    };
-    match archive::extract(&mut reader, file.as_file_mut(), &limits) {
-        Ok(extracted) => Ok(extracted.sha256),
-        // A decoder reports a stream that broke off as bad data; the stream knows better.
-        Err(error) => Err(reader.take_failure().map_or_else(|| sort(error, task.deadline), Error::Store)),
-    }
+    write(&plan, &**raw, writer, task.deadline)
 }
 
 fn write(plan: &Plan, raw: &dyn RawScan, mut writer: Writer, deadline: Option<Instant>) -> Result<PutOutcome> {

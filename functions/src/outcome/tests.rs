@@ -27,6 +27,7 @@ async fn world() -> World {
         bucket: "raki-raw".into(),
         key: KEY.into(),
         version: Some(VERSION.into()),
+        part: None,
     };
     state::record_raw(&world, &config().state, &claim).await.expect("written");
     world
@@ -97,6 +98,54 @@ async fn a_cpu_job_is_the_decompress_stage() {
     event.detail.job_name = format!("prepare-{}", scan());
     handle(&world, &config(), &event).await.expect("dealt with");
     assert!(world.tags.lock().expect("no panic").is_empty(), "prepared is not reconstructed");
+}
+
+/// An upload of two scans, prepared.
+async fn study() -> (World, [ScanId; 2]) {
+    let world = world().await;
+    let names = ["t1", "t2"];
+    let scans = names.map(|name| ScanId::of_part(&scan(), name));
+    let claim = state::raw_of(&world, &config().state, &scan()).await.expect("memory").expect("a claim");
+    for (scan, name) in scans.iter().zip(names) {
+        let part = Some(state::PartOf { upload: self::scan(), name: name.into() });
+        let claim = state::Claim { scan: scan.clone(), part, ..claim.clone() };
+        state::record_raw(&world, &config().state, &claim).await.expect("written");
+    }
+    let part = |(scan, name): (&ScanId, &str)| state::Part { scan: scan.clone(), name: name.into(), prepared: true };
+    let parts = scans.iter().zip(names).map(part).collect();
+    let parts = state::Parts { schema: state::Parts::SCHEMA, scan: scan(), parts };
+    state::record_parts(&world, &config().state, &parts).await.expect("written");
+    (world, scans)
+}
+
+#[tokio::test]
+async fn an_upload_of_several_scans_is_tagged_when_all_have_images() {
+    let (world, scans) = study().await;
+    for (ended, scan) in scans.iter().enumerate() {
+        assert_eq!(world.tags.lock().expect("no panic").len(), 0, "after {ended}");
+        let mut event: JobEvent = fixture("batch-succeeded.json");
+        event.detail.job_name = format!("recon-{scan}");
+        handle(&world, &config(), &event).await.expect("dealt with");
+    }
+    assert_eq!(world.tags.lock().expect("no panic").len(), 1);
+}
+
+#[tokio::test]
+async fn a_part_that_cannot_be_reconstructed_is_quarantined_by_its_name() {
+    let (world, scans) = study().await;
+    let mut event: JobEvent = fixture("batch-failed-65.json");
+    event.detail.job_name = format!("recon-{}", scans[1]);
+    handle(&world, &config(), &event).await.expect("dealt with");
+    assert_eq!(world.below("s3://raki-state/quarantine/"), [format!("s3://raki-state/quarantine/{KEY}/t2.json")]);
+}
+
+#[tokio::test]
+async fn the_end_of_a_cpu_job_tells_how_many_scans_there_were() {
+    let (world, _) = study().await;
+    let mut event: JobEvent = fixture("batch-succeeded.json");
+    event.detail.job_name = format!("prepare-{}", scan());
+    handle(&world, &config(), &event).await.expect("dealt with");
+    assert_eq!(history(&world)[0].reason.as_deref(), Some("2 scans, each with a record of its own"));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 use liblzma::read::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
@@ -12,6 +13,8 @@ const XZ_MEMORY: u64 = 256 << 20;
 const ZSTD_WINDOW_LOG: u32 = 27;
 /// First byte of a gzip member.
 const GZIP_START: u8 = 0x1f;
+/// First byte of a bzip2 stream.
+const BZIP2_START: u8 = b'B';
 
 /// A compression that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +25,8 @@ pub enum Codec {
     Zstd,
     /// xz.
     Xz,
+    /// bzip2, of one or several streams.
+    Bzip2,
 }
 
 impl Codec {
@@ -30,12 +35,24 @@ impl Codec {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
             Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+        }
+    }
+
+    /// Ending that names of compressed files have.
+    pub(super) const fn ending(self) -> &'static str {
+        match self {
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+            Self::Xz => ".xz",
+            Self::Bzip2 => ".bz2",
         }
     }
 
     pub(super) fn decoder<'a>(self, stream: Box<dyn Read + 'a>) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
-            Self::Gzip => Box::new(Gzip::Member(Box::new(GzDecoder::new(BufReader::new(stream))))),
+            Self::Gzip => Joined::new(GzDecoder::new(BufReader::new(stream))),
+            Self::Bzip2 => Joined::new(BzDecoder::new(BufReader::new(stream))),
             Self::Zstd => {
                 let mut decoder = zstd::Decoder::new(stream)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
@@ -53,13 +70,65 @@ pub(super) fn wants_too_much_memory(error: &io::Error) -> bool {
         || error.to_string().contains("too much memory")
 }
 
-/// Members of a gzip stream, one after the other; what follows the last is padding, as `gzip` itself takes it.
-enum Gzip<R: Read> {
-    Member(Box<GzDecoder<BufReader<R>>>),
+/// A decoder of one member of a stream.
+trait Member: Read + Sized {
+    /// What the member is read from.
+    type Inner: BufRead;
+    /// First byte of a further member.
+    const START: u8;
+
+    fn begin(inner: Self::Inner) -> Self;
+    fn inner(&mut self) -> &mut Self::Inner;
+    fn end(self) -> Self::Inner;
+}
+
+impl<R: BufRead> Member for GzDecoder<R> {
+    type Inner = R;
+    const START: u8 = GZIP_START;
+
+    fn begin(inner: R) -> Self {
+        Self::new(inner)
+    }
+
+    fn inner(&mut self) -> &mut R {
+        self.get_mut()
+    }
+
+    fn end(self) -> R {
+        self.into_inner()
+    }
+}
+
+impl<R: BufRead> Member for BzDecoder<R> {
+    type Inner = R;
+    const START: u8 = BZIP2_START;
+
+    fn begin(inner: R) -> Self {
+        Self::new(inner)
+    }
+
+    fn inner(&mut self) -> &mut R {
+        self.get_mut()
+    }
+
+    fn end(self) -> R {
+        self.into_inner()
+    }
+}
+
+/// Members of a stream, one after the other; what follows the last is padding, as `gzip` and `bzip2` themselves take it.
+enum Joined<M: Member> {
+    Member(Box<M>),
     Ended,
 }
 
-impl<R: Read> Read for Gzip<R> {
+impl<M: Member> Joined<M> {
+    fn new(first: M) -> Box<Self> {
+        Box::new(Self::Member(Box::new(first)))
+    }
+}
+
+impl<M: Member> Read for Joined<M> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let Self::Member(member) = self else { return Ok(0) };
@@ -67,7 +136,7 @@ impl<R: Read> Read for Gzip<R> {
             if length > 0 || buffer.is_empty() {
                 return Ok(length);
             }
-            let rest = member.get_mut();
+            let rest = member.inner();
             let next = loop {
                 match rest.fill_buf() {
                     Ok(bytes) => break bytes.first().copied(),
@@ -76,11 +145,11 @@ impl<R: Read> Read for Gzip<R> {
                 }
             };
             match (next, std::mem::replace(self, Self::Ended)) {
-                (Some(GZIP_START), Self::Member(member)) => {
-                    *self = Self::Member(Box::new(GzDecoder::new(member.into_inner())));
+                (Some(start), Self::Member(member)) if start == M::START => {
+                    *self = Self::Member(Box::new(M::begin(member.end())));
                 }
                 (_, Self::Member(mut member)) => {
-                    io::copy(member.get_mut(), &mut io::sink())?;
+                    io::copy(member.inner(), &mut io::sink())?;
                 }
                 (_, Self::Ended) => {}
             }

@@ -19,8 +19,14 @@ pub enum Content {
     SiemensDat,
     /// k-space of a kind that is not read, and what converts it.
     OtherRaw(&'static OtherRaw),
+    /// An ISMRMRD stream.
+    IsmrmrdStream,
+    /// The header of BART data; the samples are in a file of their own.
+    BartHeader,
     /// A tar archive.
     Tar,
+    /// A zip archive.
+    Zip,
     /// A compressed stream that is read.
     Compressed(Codec),
     /// A compressed stream or archive that is not read.
@@ -68,9 +74,9 @@ impl Content {
             (0, b"\x1f\x8b", Self::Compressed(Codec::Gzip)),
             (0, b"\x28\xb5\x2f\xfd", Self::Compressed(Codec::Zstd)),
             (0, b"\xfd7zXZ\0", Self::Compressed(Codec::Xz)),
-            (0, b"BZh", Self::OtherArchive("a bzip2 archive")),
-            (0, b"PK\x03\x04", Self::OtherArchive("a zip archive")),
-            (0, b"PK\x05\x06", Self::OtherArchive("an empty zip archive")),
+            (0, b"BZh", Self::Compressed(Codec::Bzip2)),
+            (0, b"PK\x03\x04", Self::Zip),
+            (0, b"PK\x05\x06", Self::Zip),
             (0, b"7z\xbc\xaf\x27\x1c", Self::OtherArchive("a 7z archive")),
             (0, b"Rar!", Self::OtherArchive("a rar archive")),
             (0, b"yardl", Self::OtherRaw(&MRD2)),
@@ -119,7 +125,18 @@ impl Content {
     /// Whether the file may hold k-space. Reading it decides.
     #[must_use]
     pub const fn is_raw(self) -> bool {
-        matches!(self, Self::Hdf5 | Self::IsmrmrdStream | Self::BartHeader | Self::SiemensDat)
+        matches!(self, Self::Hdf5 | Self::SiemensDat | Self::IsmrmrdStream | Self::BartHeader)
+    }
+
+    /// Ending of the name under which raw data of this kind are stored.
+    pub(super) const fn ending(self) -> &'static str {
+        match self {
+            Self::Hdf5 => "h5",
+            Self::SiemensDat => "dat",
+            Self::IsmrmrdStream => "mrd",
+            Self::BartHeader => "hdr",
+            _ => "raw",
+        }
     }
 
     /// A name for people.
@@ -131,9 +148,11 @@ impl Content {
             Self::BartHeader => "a BART header",
             Self::SiemensDat => "a Siemens raw data file",
             Self::Tar => "a tar archive",
+            Self::Zip => "a zip archive",
             Self::Compressed(Codec::Gzip) => "a gzip archive",
             Self::Compressed(Codec::Zstd) => "a zstd archive",
             Self::Compressed(Codec::Xz) => "an xz archive",
+            Self::Compressed(Codec::Bzip2) => "a bzip2 archive",
             Self::OtherRaw(format) => format.name,
             Self::OtherArchive(name) | Self::Other(name) => name,
             Self::Empty => "an empty file",
@@ -151,7 +170,7 @@ impl Content {
             Self::OtherRaw(format) => Error::unsupported(what, format!("{} and send that", format.advice)),
             Self::OtherArchive(_) => Error::unsupported(
                 what,
-                "unpack it and send the raw file alone, or pack it as .tar.gz, .tar.zst or .tar.xz",
+                "unpack it and send the raw files alone, or pack them as .tar.gz, .tar.zst or .zip",
             ),
             _ => Error::unsupported(
                 format!("{what}, not k-space data"),
@@ -272,7 +291,7 @@ mod tests {
 
     #[test]
     fn every_refusal_says_what_to_do() {
-        let kinds = [Content::OtherRaw(&MRD2), Content::OtherArchive("a zip archive")];
+        let kinds = [Content::OtherRaw(&MRD2), Content::OtherArchive("a rar archive")];
         let expected = ["mrd_to_ismrmrd", ".tar.gz"];
         for (kind, expected) in kinds.into_iter().zip(expected) {
             assert!(kind.refusal().to_string().contains(expected), "{kind:?}");

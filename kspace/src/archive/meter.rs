@@ -1,12 +1,13 @@
 //! Counts bytes on both sides of a decoder and stops at the limits.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::{Limits, codec};
-use crate::Error;
+use crate::{Error, Result};
 
 /// A small file may compress very well; the ratio is judged from here on.
 const RATIO_FROM_BYTES: u64 = 16 << 20;
@@ -14,19 +15,46 @@ const RATIO_FROM_BYTES: u64 = 16 << 20;
 /// Long names and extended headers of a member; the tar reader holds them in memory.
 const MEMBER_HEADER_BYTES: u64 = 1 << 20;
 
-/// What the readers of one archive share.
+/// What the readers of one upload share, those of archives within it included.
+#[derive(Clone)]
 pub(super) struct Meter(Rc<State>);
 
 struct State {
     limits: Limits,
     read: Cell<u64>,
     unpacked: Cell<u64>,
+    entries: Cell<u64>,
     /// Why the source or a limit stopped the stream; decoders between would only say that it ended.
     stopped: RefCell<Option<Error>>,
+}
+
+/// What is watched while the headers of one tar archive are read.
+#[derive(Default)]
+struct TarState {
     /// Bytes the tar reader may still read before it shows the next member; none while data are read.
     header_budget: Cell<Option<u64>>,
     /// Whether the tar reader met the end of the stream, which a whole archive marks before.
     ended: Cell<bool>,
+}
+
+/// Watches over the headers of one tar archive.
+pub(super) struct TarWatch(Rc<TarState>);
+
+impl TarWatch {
+    /// Bounds what is read until the next member is shown.
+    pub(super) fn expect_header(&self) {
+        self.0.header_budget.set(Some(MEMBER_HEADER_BYTES));
+    }
+
+    /// Takes that bound away.
+    pub(super) fn expect_data(&self) {
+        self.0.header_budget.set(None);
+    }
+
+    /// Whether the archive ended without its mark.
+    pub(super) fn ended_early(&self) -> bool {
+        self.0.ended.get()
+    }
 }
 
 impl Meter {
@@ -35,9 +63,8 @@ impl Meter {
             limits,
             read: Cell::new(0),
             unpacked: Cell::new(0),
+            entries: Cell::new(0),
             stopped: RefCell::new(None),
-            header_budget: Cell::new(None),
-            ended: Cell::new(false),
         }))
     }
 
@@ -51,24 +78,40 @@ impl Meter {
         Guard { inner, state: Rc::clone(&self.0) }
     }
 
-    /// What the tar reader reads from.
-    pub(super) fn members<R: Read>(&self, inner: R) -> Members<R> {
-        Members { inner, state: Rc::clone(&self.0) }
+    /// What a tar reader reads from, and what watches over it.
+    pub(super) fn members<R: Read>(&self, inner: R) -> (Members<R>, TarWatch) {
+        let tar = Rc::new(TarState::default());
+        (Members { inner, state: Rc::clone(&self.0), tar: Rc::clone(&tar) }, TarWatch(tar))
     }
 
-    /// Bounds what is read until the next member is shown.
-    pub(super) fn expect_header(&self) {
-        self.0.header_budget.set(Some(MEMBER_HEADER_BYTES));
+    /// A file of the scratch folder.
+    pub(super) fn spooled<'a>(&self, file: &'a File) -> Spooled<'a> {
+        Spooled { file, state: Rc::clone(&self.0) }
     }
 
-    /// Takes that bound away.
-    pub(super) fn expect_data(&self) {
-        self.0.header_budget.set(None);
+    /// The limits in force.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
-    /// Whether a tar archive ended without its mark.
-    pub(super) fn ended_early(&self) -> bool {
-        self.0.ended.get()
+    /// Counts members of an archive.
+    pub(super) fn count_entries(&self, more: u64) -> Result<()> {
+        let found = self.0.entries.get().saturating_add(more);
+        self.0.entries.set(found);
+        let limit = self.0.limits.max_entries;
+        if found > limit {
+            return Err(Error::Limit { what: "the number of archive members", found, limit });
+        }
+        Ok(())
+    }
+
+    /// Refuses a member whose stated length alone passes the limit.
+    pub(super) fn check_claim(&self, bytes: u64) -> Result<()> {
+        let limit = self.0.limits.max_output_bytes;
+        if bytes > limit {
+            return Err(Error::Limit { what: "the unpacked size in bytes", found: bytes, limit });
+        }
+        Ok(())
     }
 
     /// An archive that ends early.
@@ -96,7 +139,7 @@ impl Meter {
             return Error::unsupported("the archive needs too much memory to unpack", advice);
         }
         let text = error.to_string();
-        // The xz and tar readers report an early end with a kind of their own.
+        // The xz, bzip2 and tar readers report an early end with a kind of their own.
         let early = error.kind() == io::ErrorKind::UnexpectedEof
             || ["premature eof", "failed to read entire block", "unexpected end of file", "unexpected EOF"]
                 .iter()
@@ -157,21 +200,41 @@ impl<R: Read> Read for Guard<R> {
 pub(super) struct Members<R> {
     inner: R,
     state: Rc<State>,
+    tar: Rc<TarState>,
 }
 
 impl<R: Read> Read for Members<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
-        self.state.ended.set(self.state.ended.get() || (length == 0 && !buffer.is_empty()));
-        if let Some(budget) = self.state.header_budget.get() {
+        self.tar.ended.set(self.tar.ended.get() || (length == 0 && !buffer.is_empty()));
+        if let Some(budget) = self.tar.header_budget.get() {
             let Some(left) = budget.checked_sub(length as u64) else {
                 let limit = MEMBER_HEADER_BYTES;
                 let what = "the length of a member's header in bytes";
                 return Err(self.state.stop(Error::Limit { what, found: limit + 1, limit }));
             };
-            self.state.header_budget.set(Some(left));
+            self.tar.header_budget.set(Some(left));
         }
         Ok(length)
+    }
+}
+
+/// A file of the scratch folder, read until the time is over.
+pub(super) struct Spooled<'a> {
+    file: &'a File,
+    state: Rc<State>,
+}
+
+impl Read for Spooled<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.state.check_time()?;
+        self.file.read(buffer)
+    }
+}
+
+impl Seek for Spooled<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 

@@ -119,7 +119,8 @@ pub(crate) struct Inspect {
 pub(crate) struct Prepare {
     /// Raw file or archive
     pub(crate) file: PathBuf,
-    /// Prepared file to write; a name that ends in .cfl makes a BART array, with its header beside it
+    /// Prepared file to write, or a folder (DIR/) for a file of each scan; a name that ends in .cfl makes a BART array, with its
+    /// header beside it
     #[arg(long, value_name = "PREPARED.safetensors")]
     pub(crate) out: PathBuf,
 }
@@ -128,7 +129,7 @@ pub(crate) struct Prepare {
 pub(crate) struct Reconstruct {
     /// Raw file or archive
     pub(crate) file: PathBuf,
-    /// Folder for the images
+    /// Folder for the images; with several scans in the file, for a folder of each
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// How missing lines are filled: auto, raki, raki-paper, nwg, grappa or zero-filled

@@ -12,10 +12,12 @@ use flate2::write::GzEncoder;
 use kspace::phantom::Phantom;
 use local::chain::{Leg, LegTime};
 use local::config::Config;
+use local::files::Refused;
 use local::{Error, Options, Result, Stack, files};
 use ndarray::Array2;
 use serde::Serialize;
 
+use crate::cli::stack::Imaged;
 use crate::cli::ui::Ui;
 use crate::cli::{Kept, args};
 use crate::cli::{files as file_commands, stack};
@@ -34,6 +36,18 @@ struct Report<'a> {
     /// Against the phantom's truth; absent for a file of one's own.
     psnr_db: Option<f64>,
     warnings: &'a [String],
+    out: &'a Path,
+    images: Vec<PathBuf>,
+}
+
+/// As [`Report`], of an upload that holds several scans.
+#[derive(Serialize)]
+struct PartsReport<'a> {
+    scan: &'a ScanId,
+    seconds: f64,
+    stages: &'a [LegTime],
+    parts: &'a [Imaged],
+    refused: &'a [Refused],
     out: &'a Path,
     images: Vec<PathBuf>,
 }
@@ -59,29 +73,52 @@ pub(crate) async fn demo(args: args::Demo, config: Config, kept: &Kept, ui: Ui) 
     let (uploaded, mut legs) = stack::send(running.remote(), &sample.file, &key, args.method, ui).await?;
     let followed = stack::watch(running.remote(), &uploaded, ui).await?;
     legs.extend(followed.legs);
-    let manifest = stack::images(followed.outcome)?;
-    legs.extend(refreshed(&running, &uploaded.scan, ui).await?);
+    let (imaged, refused) = stack::images(&uploaded.scan, followed.outcome)?;
+    for part in &imaged {
+        legs.extend(refreshed(&running, &part.scan, ui).await?);
+    }
     let images = running.download(&uploaded.scan, &out).await?;
     let psnr_db = match (&sample.truth, images.iter().find(|path| path.ends_with("image.nii.gz"))) {
         (Some(truth), Some(image)) => files::psnr_against(truth, image)?,
         _ => None,
     };
-    let report = Report {
-        scan: &uploaded.scan,
-        seconds: begun.elapsed().as_secs_f64(),
-        stages: &legs,
-        job_stages: &manifest.timings,
-        quality: &manifest.quality,
-        psnr_db,
-        warnings: &manifest.warnings,
-        out: &out,
-        images,
-    };
-    ui.result(&report, || summary(&report, &manifest));
+    let (seconds, stages) = (begun.elapsed().as_secs_f64(), legs.as_slice());
+    match imaged.as_slice() {
+        [Imaged { name: None, manifest, .. }] => {
+            let report = Report {
+                scan: &uploaded.scan,
+                seconds,
+                stages,
+                job_stages: &manifest.timings,
+                quality: &manifest.quality,
+                psnr_db,
+                warnings: &manifest.warnings,
+                out: &out,
+                images,
+            };
+            ui.result(&report, || summary(&report, manifest));
+        }
+        parts => {
+            let (scan, out) = (&uploaded.scan, out.as_path());
+            let report = PartsReport { scan, seconds, stages, parts, refused: &refused, out, images };
+            ui.result(&report, || parts_summary(&report));
+        }
+    }
     if args.keep {
         return stack::keep(&running, &config, kept, ui).await;
     }
-    Ok(())
+    stack::unless_all(&imaged, &refused)
+}
+
+fn parts_summary(report: &PartsReport<'_>) -> String {
+    let part = |part: &Imaged| {
+        let name = part.name.as_deref().unwrap_or_default();
+        format!("\nInside the job of {name}:\n{}", file_commands::summary(&part.manifest))
+    };
+    let refused = report.refused.iter().map(|part| format!("\n{} has no images: {}", part.name, part.reason));
+    let parts: Vec<_> = report.parts.iter().map(part).chain(refused).collect();
+    let (paths, count) = (file_commands::paths(&report.images), report.parts.len());
+    format!("{}\n\n{paths}\n\n{count} scans took {:.1} s in all", parts.join("\n"), report.seconds)
 }
 
 fn summary(report: &Report<'_>, manifest: &Manifest) -> String {

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use contract::Manifest;
+use contract::keys::{PREPARED_ENDING, stem};
 use kspace::phantom::Phantom;
 use local::config::Config;
-use local::files::{self, Prepared, Settings};
+use local::files::{self, Prepared, Refused, Scan, Settings};
 use local::{Error, Result};
 use serde::Serialize;
 
@@ -17,36 +18,107 @@ use crate::cli::stack::readable;
 use crate::cli::ui::{Bar, Ui, timed};
 
 #[derive(Serialize)]
-struct PrepareReport<'a> {
-    out: &'a Path,
+struct PrepareReport {
+    /// Absent where it is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    out: PathBuf,
     seconds: f64,
     #[serde(flatten)]
-    prepared: &'a Prepared,
+    prepared: Prepared,
+}
+
+/// What happened to an input of several scans.
+#[derive(Serialize)]
+struct Several<'a, T> {
+    scans: &'a [T],
+    refused: &'a [Refused],
+}
+
+/// Reports on the scans of an input: the only one by itself. A scan that was refused is a failure, after the report.
+fn report<T: Serialize>(
+    ui: Ui,
+    done: &[T],
+    refused: &[Refused],
+    several: bool,
+    human: impl Fn(&T) -> String,
+) -> Result<()> {
+    let told = || {
+        let refused = refused.iter().map(|scan| format!("{} was refused: {}", scan.name, scan.reason));
+        done.iter().map(&human).chain(refused).collect::<Vec<_>>().join("\n")
+    };
+    match done {
+        [only] if !several => ui.result(only, told),
+        scans => ui.result(&Several { scans, refused }, told),
+    }
+    match refused.first() {
+        None => Ok(()),
+        Some(first) => {
+            let all = done.len() + refused.len();
+            Err(Error::Answered(format!("{} of {all} scans refused; the first: {}", refused.len(), first.reason)))
+        }
+    }
+}
+
+/// Keeps why a scan was refused and lets the others go on; everything else ends the command.
+fn unless_refused<T>(result: Result<T>, scan: &Scan, refused: &mut Vec<Refused>) -> Result<Option<T>> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if scan.name.is_some() && error.exit_code() == contract::ExitCode::BadData => {
+            refused.push(Refused { name: scan.name.clone().unwrap_or_default(), reason: error.to_string() });
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(crate) fn prepare(args: &args::Prepare, config: &Config, ui: Ui) -> Result<()> {
     readable(&args.file)?;
     let start = Instant::now();
     let bar = ui.bar("prepare", 0);
-    let prepared = files::prepare(&args.file, &args.out, &config.temp_dir, &mut |done, total| bar.set(done, total))?;
+    let input = files::open(&args.file, &config.temp_dir)?;
+    let into_folder = args.out.is_dir() || args.out.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let several = input.is_several();
+    if several && !into_folder {
+        let found = input.scans.len() + input.refused.len();
+        return Err(Error::Usage(format!("the input holds {found} scans: give --out a folder, as in `--out DIR/`")));
+    }
+    let mut refused = input.refused.clone();
+    let mut done = Vec::new();
+    for scan in &input.scans {
+        let own = args.file.file_name().unwrap_or_default().to_string_lossy();
+        let name = scan.name.as_deref().unwrap_or_else(|| stem(&own));
+        let out = if into_folder { args.out.join(format!("{name}{PREPARED_ENDING}")) } else { args.out.clone() };
+        let prepared = input.prepare(scan, &out, &mut |done, total| bar.set(done, total));
+        if let Some(prepared) = unless_refused(prepared, scan, &mut refused)? {
+            done.push(PrepareReport { name: scan.name.clone(), out, seconds: start.elapsed().as_secs_f64(), prepared });
+        }
+    }
     bar.clear();
-    let seconds = start.elapsed().as_secs_f64();
-    ui.result(&PrepareReport { out: &args.out, seconds, prepared: &prepared }, || {
-        let warnings: String = prepared.meta.warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect();
-        let entries = prepared.meta.entries.len();
-        format!(
-            "{} ({entries} images, {:.1} MB, {seconds:.2} s){warnings}",
-            args.out.display(),
-            prepared.bytes as f64 / 1e6
-        )
-    });
-    Ok(())
+    report(ui, &done, &refused, several, |scan| {
+        let meta = &scan.prepared.meta;
+        let warnings: String = meta.warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect();
+        let (entries, megabytes) = (meta.entries.len(), scan.prepared.bytes as f64 / 1e6);
+        format!("{} ({entries} images, {megabytes:.1} MB, {:.2} s){warnings}", scan.out.display(), scan.seconds)
+    })
+}
+
+/// Set by Ctrl-C or SIGTERM.
+#[derive(Clone)]
+struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    fn new() -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        stop_on_signals(Arc::clone(&stop))?;
+        Ok(Self(stop))
+    }
 }
 
 /// Shows a reconstruction's stages; stops it on Ctrl-C or SIGTERM.
 pub(crate) struct Shown {
     bar: Bar,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 impl Shown {
@@ -55,9 +127,7 @@ impl Shown {
     /// # Errors
     /// [`Error::Io`] when signals cannot be listened for.
     pub(crate) fn new(bar: Bar) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        stop_on_signals(Arc::clone(&stop))?;
-        Ok(Self { bar, stop })
+        Ok(Self { bar, stop: Stop::new()? })
     }
 
     pub(crate) fn clear(&self) {
@@ -75,17 +145,20 @@ impl gpu_job::Progress for Shown {
     }
 
     fn cancelled(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.0.load(Ordering::Relaxed)
     }
 }
 
 #[derive(Serialize)]
-struct ReconstructReport<'a> {
-    out: &'a Path,
+struct ReconstructReport {
+    /// Absent where it is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    out: PathBuf,
     files: Vec<PathBuf>,
     seconds: f64,
     prepare_seconds: f64,
-    manifest: &'a Manifest,
+    manifest: Manifest,
 }
 
 pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> Result<()> {
@@ -93,12 +166,6 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
     let start = Instant::now();
     let scratch = tempfile::tempdir_in(&config.temp_dir).map_err(Error::io("making a scratch folder"))?;
     let prepared = scratch.path().join("prepared.safetensors");
-    let bar = ui.bar("prepare", 0);
-    files::prepare(&args.file, &prepared, &config.temp_dir, &mut |done, total| bar.set(done, total))?;
-    let prepare_seconds = start.elapsed().as_secs_f64();
-    bar.done("prepare", prepare_seconds);
-
-    let shown = Shown::new(ui.bar("reconstruct", 0))?;
     let settings = Settings {
         method: args.method,
         refine: args.refine,
@@ -107,14 +174,38 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
         seed: args.seed,
         device: args.device,
     };
-    let manifest = files::reconstruct(&prepared, &args.out, settings, &shown);
-    shown.clear();
-    let manifest = manifest?;
-    let seconds = start.elapsed().as_secs_f64();
-    let files = manifest.outputs.iter().map(|output| args.out.join(&output.name)).collect();
-    let report = ReconstructReport { out: &args.out, files, seconds, prepare_seconds, manifest: &manifest };
-    ui.result(&report, || format!("{}\n\n{}", summary(&manifest), paths(&report.files)));
-    Ok(())
+    let input = files::open(&args.file, &config.temp_dir)?;
+    let mut refused = input.refused.clone();
+    let mut done = Vec::new();
+    let (mut begun, stop) = (start, Stop::new()?);
+    for scan in &input.scans {
+        if let Some(name) = &scan.name {
+            ui.line(format!("scan {name}"));
+        }
+        let bar = ui.bar("prepare", 0);
+        let result = input.prepare(scan, &prepared, &mut |done, total| bar.set(done, total));
+        if unless_refused(result, scan, &mut refused)?.is_none() {
+            bar.clear();
+            continue;
+        }
+        let prepare_seconds = begun.elapsed().as_secs_f64();
+        bar.done("prepare", prepare_seconds);
+
+        let out = scan.name.as_ref().map_or_else(|| args.out.clone(), |name| args.out.join(name));
+        let shown = Shown { bar: ui.bar("reconstruct", 0), stop: stop.clone() };
+        let result = files::reconstruct(&prepared, &out, settings, &shown);
+        shown.clear();
+        if let Some(manifest) = unless_refused(result, scan, &mut refused)? {
+            let files = manifest.outputs.iter().map(|output| out.join(&output.name)).collect();
+            let (name, seconds) = (scan.name.clone(), begun.elapsed().as_secs_f64());
+            done.push(ReconstructReport { name, out, files, seconds, prepare_seconds, manifest });
+        }
+        begun = Instant::now();
+    }
+    report(ui, &done, &refused, input.is_several(), |scan| {
+        let heading = scan.name.as_ref().map(|name| format!("scan {name}\n")).unwrap_or_default();
+        format!("{heading}{}\n\n{}", summary(&scan.manifest), paths(&scan.files))
+    })
 }
 
 fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<()> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use contract::prepared::Sampling;
 use kspace::inspect::{Acceleration, Calibration, CalibrationKind, Counts, NoiseScan, Part, Protocol, Report};
 use local::config::Config;
-use local::files::{self, Inspection};
+use local::files::{self, Inspected, Inspection};
 use local::inspect::{Cost, Look};
 use local::{Error, Result};
 
@@ -21,32 +21,38 @@ const SAMPLINGS: usize = 4;
 
 pub(crate) fn inspect(args: &args::Inspect, config: &Config, ui: Ui) -> Result<()> {
     let bar = ui.spinner("reading");
-    let inspection = files::inspect(&args.file, &config.temp_dir)?;
+    let inspected = files::inspect(&args.file, &config.temp_dir)?;
     bar.clear();
     if let Some(out) = &args.out {
-        write(out, &inspection)?;
+        write(out, &inspected)?;
     }
-    ui.result(&inspection, || describe(&inspection));
-    match &inspection.reason {
+    ui.result(&inspected, || inspected.scans.iter().map(describe).collect::<Vec<_>>().join("\n\n"));
+    match &inspected.reason {
         // The answer is complete; only the exit code is left to say.
         Some(reason) => Err(Error::Answered(format!("it will not reconstruct: {reason}"))),
         None => Ok(()),
     }
 }
 
-/// Writes `inspect.json` and, where there is one, `mask.png`.
-fn write(out: &Path, inspection: &Inspection) -> Result<()> {
+/// Writes `inspect.json` and, for each scan that has one, `mask.png`, in a folder of the scan's name where there are several.
+fn write(out: &Path, inspected: &Inspected) -> Result<()> {
     std::fs::create_dir_all(out).map_err(Error::io("making the output folder"))?;
-    let json = serde_json::to_vec_pretty(inspection).map_err(|error| Error::io("writing the report")(error.into()))?;
+    let json = serde_json::to_vec_pretty(inspected).map_err(|error| Error::io("writing the report")(error.into()))?;
     std::fs::write(out.join("inspect.json"), json).map_err(Error::io("writing the report"))?;
-    if let Some(mask) = inspection.scan.as_ref().and_then(|look| look.mask.as_ref()) {
-        std::fs::write(out.join("mask.png"), mask).map_err(Error::io("writing the sampling mask"))?;
+    for scan in &inspected.scans {
+        let Some(mask) = scan.scan.as_ref().and_then(|look| look.mask.as_ref()) else { continue };
+        let folder = scan.name.as_ref().map_or_else(|| out.to_owned(), |name| out.join(name));
+        std::fs::create_dir_all(&folder).map_err(Error::io("making the output folder"))?;
+        std::fs::write(folder.join("mask.png"), mask).map_err(Error::io("writing the sampling mask"))?;
     }
     Ok(())
 }
 
 fn describe(inspection: &Inspection) -> String {
     let mut lines = Lines::default();
+    if let Some(name) = &inspection.name {
+        lines.add("scan", name);
+    }
     if let Some(look) = &inspection.scan {
         let container: Vec<_> = inspection.container.iter().rev().map(|layer| format!(" in {layer}")).collect();
         lines.add("format", &format!("{}{}", look.report.format, container.concat()));

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use contract::{Manifest, Status};
+use contract::{Manifest, ScanId, Status};
 use jiff::Timestamp;
 use local::chain::{self, Followed, Leg, LegTime, Sight};
 use local::config::Config;
+use local::files::Refused;
 use local::remote::Description;
 use local::stack::OnStep;
 use local::{Error, Options, Outcome, Remote, Result, Stack, Uploaded};
@@ -82,8 +83,14 @@ impl Drop for Published<'_> {
 struct UploadReport<'a> {
     #[serde(flatten)]
     uploaded: &'a Uploaded,
+    /// Of an upload of one scan.
     #[serde(skip_serializing_if = "Option::is_none")]
     manifest: Option<&'a Manifest>,
+    /// Of an upload of several.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    parts: &'a [Imaged],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refused: &'a [Refused],
     stages: &'a [LegTime],
     files: Vec<std::path::PathBuf>,
 }
@@ -96,26 +103,36 @@ pub(crate) async fn upload(args: args::Upload, config: Config, ui: Ui) -> Result
         format!("{}/{name}", Timestamp::now().strftime("%Y-%m-%d"))
     });
     let (uploaded, mut legs) = send(&remote, &args.file, &key, args.method, ui).await?;
+    let report =
+        UploadReport { uploaded: &uploaded, manifest: None, parts: &[], refused: &[], stages: &[], files: Vec::new() };
     if !args.wait {
-        let report = UploadReport { uploaded: &uploaded, manifest: None, stages: &legs, files: Vec::new() };
-        ui.result(&report, || {
+        ui.result(&UploadReport { stages: &legs, ..report }, || {
             format!("scan {}: `raki-cloud status {}` tells where it stands", uploaded.scan, uploaded.scan)
         });
         return Ok(());
     }
     let followed = watch(&remote, &uploaded, ui).await?;
     legs.extend(followed.legs);
-    let manifest = images(followed.outcome)?;
+    let (imaged, refused) = images(&uploaded.scan, followed.outcome)?;
     let files = match &args.out {
         Some(dir) => remote.download(&uploaded.scan, dir).await?,
         None => Vec::new(),
     };
-    let report = UploadReport { uploaded: &uploaded, manifest: Some(&manifest), stages: &legs, files };
+    let (manifest, parts) = match imaged.as_slice() {
+        [only] if only.name.is_none() => (Some(&only.manifest), &[][..]),
+        parts => (None, parts),
+    };
+    let report = UploadReport { manifest, parts, refused: &refused, stages: &legs, files, ..report };
     ui.result(&report, || {
         let bucket = &remote.description.buckets.results;
-        format!("scan {} is reconstructed; its images are in s3://{bucket}", uploaded.scan)
+        let line = |imaged: &Imaged| {
+            let name = imaged.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+            format!("scan {}{name} is reconstructed; its images are in s3://{bucket}", imaged.scan)
+        };
+        let refused = refused.iter().map(|part| format!("{} has no images: {}", part.name, part.reason));
+        imaged.iter().map(line).chain(refused).collect::<Vec<_>>().join("\n")
     });
-    Ok(())
+    unless_all(&imaged, &refused)
 }
 
 /// Uploads a file with a spinner.
@@ -157,8 +174,49 @@ pub(crate) async fn watch(remote: &Remote, uploaded: &Uploaded, ui: Ui) -> Resul
     followed
 }
 
+/// A scan that was followed to its images.
+#[derive(Debug, Serialize)]
+pub(crate) struct Imaged {
+    /// What tells it from the others of the upload; absent where it is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// The scan.
+    pub(crate) scan: ScanId,
+    /// How its images were made.
+    pub(crate) manifest: Manifest,
+}
+
+/// The scans of an upload that ended with images, and why others did not.
+///
+/// # Errors
+/// Why there are none at all.
+pub(crate) fn images(scan: &ScanId, outcome: Outcome) -> Result<(Vec<Imaged>, Vec<Refused>)> {
+    let Outcome::Parts(parts) = outcome else {
+        return Ok((vec![Imaged { name: None, scan: scan.clone(), manifest: manifest(outcome)? }], Vec::new()));
+    };
+    let (mut imaged, mut refused) = (Vec::new(), Vec::new());
+    for part in parts {
+        match manifest(part.outcome) {
+            Ok(manifest) => imaged.push(Imaged { name: Some(part.name), scan: part.scan, manifest }),
+            Err(error) => refused.push(Refused { name: part.name, reason: error.to_string() }),
+        }
+    }
+    match refused.first().filter(|_| imaged.is_empty()) {
+        Some(first) => Err(Error::Refused(format!("no scan has images; the first: {}", first.reason))),
+        None => Ok((imaged, refused)),
+    }
+}
+
+/// The failure of an upload of which some scans have images and others do not; said after the report.
+pub(crate) fn unless_all(imaged: &[Imaged], refused: &[Refused]) -> Result<()> {
+    let all = imaged.len() + refused.len();
+    refused.first().map_or(Ok(()), |first| {
+        Err(Error::Answered(format!("{} of {all} scans have no images; the first: {}", refused.len(), first.reason)))
+    })
+}
+
 /// The manifest of a scan that ended with images, or why there are none.
-pub(crate) fn images(outcome: Outcome) -> Result<Manifest> {
+fn manifest(outcome: Outcome) -> Result<Manifest> {
     match outcome {
         Outcome::Reconstructed(manifest) => Ok(*manifest),
         Outcome::Quarantined(record) => Err(Error::Refused(format!(
@@ -171,6 +229,7 @@ pub(crate) fn images(outcome: Outcome) -> Result<Manifest> {
             action: "reconstruct the scan",
             message: format!("{stage}: {reason}"),
         }),
+        Outcome::Parts(_) => Err(Error::Refused("the upload is part of itself".to_owned())),
     }
 }
 
@@ -181,13 +240,27 @@ pub(crate) fn readable(file: &Path) -> Result<()> {
     if metadata.is_file() { Ok(()) } else { Err(Error::Usage("the input is not a file".to_owned())) }
 }
 
+#[derive(Serialize)]
+struct StatusReport<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// Histories of the scans of an upload that holds several.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    parts: &'a [Status],
+}
+
 pub(crate) async fn status(args: args::Status, config: Config, ui: Ui) -> Result<()> {
     let remote = Remote::new(Description::find(&config).await?);
     match args.scan {
         Some(scan) => {
             let status = remote.status(&scan).await?;
             let status = status.ok_or_else(|| Error::Usage(format!("nothing is known of scan {scan}")))?;
-            ui.result(&status, || history(&status));
+            let mut parts = Vec::new();
+            for part in remote.parts(&scan).await?.map(|record| record.parts).unwrap_or_default() {
+                parts.extend(remote.status(&part.scan).await?);
+            }
+            let report = StatusReport { status: &status, parts: &parts };
+            ui.result(&report, || std::iter::once(&status).chain(&parts).map(history).collect::<Vec<_>>().join("\n\n"));
         }
         None => {
             let all = remote.statuses().await?;

@@ -1,0 +1,173 @@
+//! The folder of the caller's that raw files are stored in, under names of our own.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use contract::scan::hex;
+use sha2::{Digest, Sha256};
+
+use super::content::Content;
+use super::meter::Meter;
+use super::{Extracted, RawFile, Refused, names};
+use crate::{Error, Result};
+
+/// Bytes copied at a time.
+const BLOCK: usize = 256 << 10;
+/// Endings of the two files of BART data.
+const BART_HEADER: &str = "hdr";
+const BART_DATA: &str = "cfl";
+
+/// What is known of a member beside its bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Member {
+    /// Its path in the archive; empty for what lies in none.
+    pub(super) path: String,
+    /// Name of the archive it is in, where that is a member itself.
+    pub(super) archive: String,
+    /// What was peeled off, outermost first.
+    pub(super) container: Vec<&'static str>,
+}
+
+/// A raw file as far as it is known.
+struct Stored {
+    member: Member,
+    number: usize,
+    /// Endings of the files it consists of.
+    endings: Vec<&'static str>,
+    bytes: u64,
+    sha256: String,
+}
+
+/// Stores raw files as `0.h5`, `1.dat`, `2.cfl` with `2.hdr`.
+pub(super) struct Scratch<'a> {
+    dir: &'a Path,
+    stored: Vec<Stored>,
+    /// BART data by their path without ending: the two files can come in any order.
+    pairs: BTreeMap<(String, String), usize>,
+    block: Vec<u8>,
+}
+
+impl<'a> Scratch<'a> {
+    pub(super) fn new(dir: &'a Path) -> Self {
+        Self { dir, stored: Vec::new(), pairs: BTreeMap::new(), block: vec![0; BLOCK] }
+    }
+
+    /// Ending under which a member is stored, if it is raw data: by its content, and for BART data, which have no
+    /// signature, by its name.
+    pub(super) fn ending(content: Content, path: &str) -> Option<&'static str> {
+        let named = has_ending(path, BART_DATA) && matches!(content, Content::Unknown | Content::Text | Content::Empty);
+        if named { Some(BART_DATA) } else { content.is_raw().then(|| content.ending()) }
+    }
+
+    /// Stores a raw file and returns its length.
+    pub(super) fn store(
+        &mut self,
+        ending: &'static str,
+        member: Member,
+        stream: &mut dyn Read,
+        meter: &Meter,
+    ) -> Result<u64> {
+        let at = self.place(ending, member, meter)?;
+        let number = self.stored[at].number;
+        let mut file = create(&self.dir.join(format!("{number}.{ending}")))?;
+        let (bytes, sha256) = copy(stream, &mut file, &mut self.block, meter)?;
+        let stored = &mut self.stored[at];
+        stored.endings.push(ending);
+        stored.bytes += bytes;
+        if ending != BART_HEADER || stored.sha256.is_empty() {
+            stored.sha256 = sha256;
+        }
+        Ok(bytes)
+    }
+
+    /// The place of a raw file among the others: a new one, or that of the other half of BART data.
+    fn place(&mut self, ending: &'static str, member: Member, meter: &Meter) -> Result<usize> {
+        let is_bart = matches!(ending, BART_HEADER | BART_DATA) && has_ending(&member.path, ending);
+        let stem = member.path.get(..member.path.len().saturating_sub(ending.len() + 1)).unwrap_or_default();
+        let key = (member.archive.clone(), stem.to_owned());
+        if is_bart {
+            let other = self.pairs.get(&key).copied();
+            if let Some(at) = other.filter(|&at| !self.stored[at].endings.contains(&ending)) {
+                return Ok(at);
+            }
+        }
+        let (at, limit) = (self.stored.len(), meter.limits().max_files);
+        if at as u64 >= limit {
+            let what = "the number of raw data files";
+            return Err(Error::Limit { what, found: at as u64 + 1, limit });
+        }
+        if is_bart {
+            self.pairs.insert(key, at);
+        }
+        let (endings, sha256) = (Vec::new(), String::new());
+        self.stored.push(Stored { member, number: at, endings, bytes: 0, sha256 });
+        Ok(at)
+    }
+
+    /// A nameless file with the bytes of `stream`, gone once it is closed.
+    pub(super) fn spool(&mut self, stream: &mut dyn Read, meter: &Meter) -> Result<File> {
+        let path = self.dir.join("archive.zip");
+        let mut file = create(&path)?;
+        std::fs::remove_file(&path).map_err(Error::io("a temporary file cannot be removed"))?;
+        let limit = meter.limits().max_output_bytes;
+        let (found, _) = copy(&mut stream.take(limit.saturating_add(1)), &mut file, &mut self.block, meter)?;
+        if found > limit {
+            return Err(Error::Limit { what: "the size of the zip archive in bytes", found, limit });
+        }
+        Ok(file)
+    }
+
+    /// Everything that was stored, in the order of the archive.
+    pub(super) fn finish(self, others: Vec<Content>) -> Extracted {
+        let names = names::distinct(self.stored.iter().map(|stored| &stored.member));
+        let mut extracted = Extracted { files: Vec::new(), refused: Vec::new(), others };
+        for (stored, name) in self.stored.into_iter().zip(names) {
+            let Stored { member, number, endings, bytes, sha256 } = stored;
+            let error = match endings.as_slice() {
+                [BART_HEADER] => Some(Error::unsupported("a BART header (.hdr) without its data", SEND_BOTH)),
+                [BART_DATA] => Some(Error::unsupported("BART data (.cfl) without their header", SEND_BOTH)),
+                _ => None,
+            };
+            if let Some(error) = error {
+                extracted.refused.push(Refused { name, error });
+                continue;
+            }
+            // BART data are opened by their header.
+            let ending = endings.iter().find(|&&ending| ending != BART_DATA).copied().unwrap_or_default();
+            let path = self.dir.join(format!("{number}.{ending}"));
+            extracted.files.push(RawFile { path, name, bytes, sha256, container: member.container });
+        }
+        extracted
+    }
+}
+
+const SEND_BOTH: &str = "send both in one archive, under one name";
+
+/// Whether a path ends in `.ending`, in any case of letters.
+fn has_ending(path: &str, ending: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
+}
+
+fn create(path: &PathBuf) -> Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+    file.map_err(Error::io("the unpacked raw data cannot be stored"))
+}
+
+/// Copies a stream and gives its length and SHA-256.
+fn copy(stream: &mut dyn Read, output: &mut File, block: &mut [u8], meter: &Meter) -> Result<(u64, String)> {
+    let mut hash = Sha256::new();
+    let mut bytes = 0;
+    loop {
+        let length = match stream.read(block) {
+            Ok(0) => return Ok((bytes, hex(&hash.finalize()))),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(meter.explain(error)),
+        };
+        hash.update(&block[..length]);
+        output.write_all(&block[..length]).map_err(Error::io("the unpacked raw data cannot be stored"))?;
+        bytes += length as u64;
+    }
+}

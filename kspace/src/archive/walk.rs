@@ -1,0 +1,163 @@
+//! From the outermost layer of an upload to the raw files in it.
+
+use std::io::{self, Read};
+
+use super::codec::Codec;
+use super::content::Content;
+use super::meter::Meter;
+use super::scratch::{Member, Scratch};
+use super::{Extracted, zip};
+use crate::{Error, Result};
+
+/// Archives that may lie within each other: an archive, and archives among its members.
+const MAX_ARCHIVES: usize = 2;
+
+type Stream<'a> = Box<dyn Read + 'a>;
+
+/// What was found so far.
+pub(super) struct Walk<'a> {
+    meter: Meter,
+    scratch: Scratch<'a>,
+    others: Vec<Content>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(meter: Meter, scratch: Scratch<'a>) -> Self {
+        Self { meter, scratch, others: Vec::new() }
+    }
+
+    pub(super) fn finish(self) -> Extracted {
+        self.scratch.finish(self.others)
+    }
+
+    /// Looks at the upload itself or at a member of length `stated`, and reads it to its end. Returns whether anything was
+    /// peeled off.
+    pub(super) fn visit(&mut self, stream: Stream<'_>, mut member: Member, stated: Option<u64>) -> Result<bool> {
+        let (mut content, mut whole) = self.sniff(stream)?;
+        let compressed = matches!(content, Content::Compressed(_));
+        if let Content::Compressed(codec) = content {
+            member.container.push(codec.name());
+            member.path.truncate(without_codec(&member.path));
+            let decoder = codec.decoder(whole).map_err(|error| self.meter.explain(error))?;
+            (content, whole) = self.sniff(Box::new(self.meter.guard(decoder)))?;
+        } else if stated.is_none() && content != Content::Zip {
+            // Bytes that nothing has counted yet; those of a zip archive are counted member by member.
+            whole = Box::new(self.meter.guard(whole));
+        }
+        let packed = compressed || matches!(content, Content::Tar | Content::Zip);
+        match content {
+            Content::Tar => {
+                let inside = nested(member, "tar")?;
+                self.tar(&mut whole, &inside)?;
+            }
+            Content::Zip => {
+                let inside = nested(member, "zip")?;
+                self.zip(&mut whole, &inside)?;
+            }
+            content => {
+                let expected = stated.filter(|_| !compressed);
+                self.file(content, &mut whole, member, expected)?;
+            }
+        }
+        io::copy(&mut whole, &mut io::sink()).map_err(|error| self.meter.explain(error))?;
+        Ok(packed)
+    }
+
+    /// Reads the first bytes and gives them back in front of the rest.
+    fn sniff<'s>(&self, mut stream: Stream<'s>) -> Result<(Content, Stream<'s>)> {
+        let mut head = Vec::new();
+        let read = stream.by_ref().take(Content::HEAD_LENGTH).read_to_end(&mut head);
+        read.map_err(|error| self.meter.explain(error))?;
+        let content = Content::of(&head);
+        Ok((content, Box::new(io::Cursor::new(head).chain(stream))))
+    }
+
+    /// Stores a file when it is raw data, whose length is `expected` where the container says so.
+    fn file(&mut self, content: Content, stream: &mut dyn Read, member: Member, expected: Option<u64>) -> Result<()> {
+        let Some(ending) = Scratch::ending(content, &member.path) else {
+            self.others.push(content);
+            return Ok(());
+        };
+        let found = self.scratch.store(ending, member, stream, &self.meter)?;
+        match expected.filter(|&expected| found != expected) {
+            Some(expected) => {
+                let what = "the raw data file in the archive".to_owned();
+                Err(Error::Truncated { what, found, expected })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Looks at every member of a tar archive.
+    fn tar(&mut self, stream: &mut dyn Read, inside: &Member) -> Result<()> {
+        let meter = self.meter.clone();
+        let (members, watch) = meter.members(stream);
+        let mut archive = tar::Archive::new(members);
+        let mut entries = archive.entries().map_err(|error| meter.explain_member(error))?;
+        loop {
+            watch.expect_header();
+            let Some(entry) = entries.next() else { break };
+            watch.expect_data();
+            let mut entry = entry.map_err(|error| meter.explain_member(error))?;
+            meter.count_entries(1)?;
+            let kind = entry.header().entry_type();
+            if kind.is_gnu_sparse() {
+                self.others.push(Content::Other("a sparse file"));
+            }
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            if !(kind.is_file() || kind.is_contiguous()) || is_hidden(&path) {
+                io::copy(&mut entry, &mut io::sink()).map_err(|error| meter.explain(error))?;
+                continue;
+            }
+            let size = entry.size();
+            meter.check_claim(size)?;
+            // It is read to its end, so that what the tar reader reads by itself is headers only.
+            self.visit(Box::new(entry), Member { path, ..inside.clone() }, Some(size))?;
+        }
+        if watch.ended_early() { Err(meter.truncated()) } else { Ok(()) }
+    }
+
+    /// Looks at every member of a zip archive, whose directory is at its end.
+    fn zip(&mut self, stream: &mut dyn Read, inside: &Member) -> Result<()> {
+        let meter = self.meter.clone();
+        let file = self.scratch.spool(stream, &meter)?;
+        for entry in zip::entries(&file, &meter)? {
+            if !entry.is_file || is_hidden(&entry.name) {
+                continue;
+            }
+            meter.check_claim(entry.size)?;
+            let content = zip::content(&file, &entry, &meter)?;
+            self.visit(content, Member { path: entry.name.clone(), ..inside.clone() }, Some(entry.size))?;
+        }
+        Ok(())
+    }
+}
+
+/// What members of an archive have in common.
+fn nested(archive: Member, kind: &'static str) -> Result<Member> {
+    let mut container = archive.container;
+    container.push(kind);
+    if container.iter().filter(|layer| matches!(**layer, "tar" | "zip")).count() > MAX_ARCHIVES {
+        return Err(Error::unsupported(
+            "an archive in an archive in an archive",
+            "unpack the outer one and send the archives in it, or the raw files alone",
+        ));
+    }
+    Ok(Member { path: String::new(), archive: archive.path, container })
+}
+
+/// Length of a path without the ending of a compression.
+fn without_codec(path: &str) -> usize {
+    let endings = [Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::Bzip2].map(Codec::ending);
+    let stripped = endings.iter().find_map(|ending| {
+        let at = path.len().checked_sub(ending.len())?;
+        path.get(at..).is_some_and(|tail| tail.eq_ignore_ascii_case(ending)).then_some(at)
+    });
+    stripped.unwrap_or(path.len())
+}
+
+/// Files that operating systems leave in archives.
+fn is_hidden(path: &str) -> bool {
+    let mut parts = path.split(['/', '\\']).filter(|part| !matches!(*part, "" | "." | ".."));
+    parts.any(|part| part.starts_with('.') || part == "__MACOSX")
+}
