@@ -241,10 +241,10 @@ fn sampling(sampling: &Sampling) -> String {
     }
     let (first, count) = (sampling.acs_first, sampling.acs_lines);
     let calibration = match count {
-        0 => "no calibration lines".to_owned(),
-        _ => format!("{count} calibration lines, {first} to {}", first + count - 1),
+        0 => String::new(),
+        _ => format!("{count} calibration lines, {first} to {}, ", first + count - 1),
     };
-    format!("R = {}, {calibration}, {lines}", sampling.acceleration)
+    format!("R = {}, {calibration}{lines}", sampling.acceleration)
 }
 
 fn calibration(calibration: &Calibration) -> String {
