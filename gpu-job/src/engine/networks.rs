@@ -171,7 +171,13 @@ impl Engine<'_> {
             work.numbers.calibration = work.nwg.as_ref().and_then(|(filled, _)| measured(filled.calibration));
             return Ok(());
         }
-        let filled = work.entry(self.recipe).fill(self.backend, fit)?;
+        let mut filled = work.entry(self.recipe).fill(self.backend, fit)?;
+        if let (Some((nwg, _)), Method::Auto | Method::Raki) = (&work.nwg, self.recipe.method) {
+            // These networks learn relative errors, which at a missing centre are large absolute ones; `nwg` has weights for it.
+            for ((line, kx), _) in nwg.centre.indexed_iter().filter(|(_, strong)| **strong) {
+                filled.kspace.slice_mut(s![.., line, kx]).assign(&nwg.kspace.slice(s![.., line, kx]));
+            }
+        }
         let Numbers { calibration, .. } = &mut work.numbers;
         *calibration = measured((filled.calibration_error, filled.calibration_power));
         work.filled = Some(match (&work.nwg, self.recipe.method) {

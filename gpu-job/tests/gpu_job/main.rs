@@ -8,4 +8,5 @@ mod jobs;
 mod lessons;
 mod program;
 mod scans;
+mod separate;
 mod undersampled;

@@ -151,7 +151,7 @@ impl Training<'_> {
         let mut values = vec![("entry", index as f64), ("loss", fit.loss), ("seconds", seconds)];
         if filled.calibration_power > 0.0 {
             let residual = (filled.calibration_error / filled.calibration_power).sqrt();
-            values.push(("calibration_residual", residual));
+            values.insert(2, ("calibration_residual", residual));
         }
         let mut panels = vec![image.clone()];
         if let Some(reference) = reference {

@@ -7,7 +7,7 @@ use ndarray::{Array2, Array3, s};
 use rayon::prelude::*;
 
 use super::fit::{Fit, patch_index};
-use super::local::{Energy, bin};
+use super::local::{Energy, STRONG, bin};
 use super::{Filled, TAPS};
 use crate::{Complex32, Result};
 
@@ -30,11 +30,12 @@ impl Fit {
         let (_, lines, points) = kspace.dim();
         let bins = energy.map.mapv(|energy| bin(energy / self.energy, self.kernels.len()));
         let within = |line: usize| (sampling.first..=sampling.last).contains(&line);
-        let predicted = self.predict(kspace, mask, sampling, sampling.offset, &bins, within);
+        let predicted = self.predict(kspace, mask, sampling, sampling.offset, &bins, &within);
         let mut filled = Filled {
             kspace: kspace.clone(),
             noise_variance: self.noise_variance,
             error_variance: Array2::from_elem((lines, points), self.noise_variance as f32),
+            centre: Array2::from_shape_fn((lines, points), |at| bins[at] >= STRONG && !mask[at.0] && within(at.0)),
             calibration: (0.0, 0.0),
             region: (0, 0),
         };

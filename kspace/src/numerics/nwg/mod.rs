@@ -84,6 +84,9 @@ pub struct Filled {
     pub noise_variance: f64,
     /// `[ky, kx]`: expected variance of a filled sample's error, mean over the coils; the noise variance on acquired lines.
     pub error_variance: Array2<f32>,
+    /// `[ky, kx]`: samples of the centre of k-space that were filled with the weights of the strongest ones, none with embedded
+    /// calibration.
+    pub centre: Array2<bool>,
     /// Squared norms of (predicted - acquired) and of acquired over the calibration lines off the grid, before they are put back.
     pub calibration: (f64, f64),
     /// Lines `first..last` of the last calibration region.
