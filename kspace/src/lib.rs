@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`archive`] | streams an archive of any accepted kind and finds the one raw data file in it |
+//! | [`archive`] | streams an archive of any accepted kind and stores the raw data files in it |
 //! | [`format`] | opens raw data: headers, readouts and samples behind one trait, [`format::RawScan`] |
 //! | [`prepare`] | preprocessing in its order: triage, prewhitening, oversampling, sorting, averaging, detection |
 //! | [`prepared`] | the prepared file of [`contract::prepared`], written as a stream, read slice by slice |

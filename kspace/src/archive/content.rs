@@ -69,12 +69,15 @@ impl Content {
     #[must_use]
     pub fn of(head: &[u8]) -> Self {
         let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
-        let known: [(usize, &[u8], Self); 24] = [
+        let known: [(usize, &[u8], Self); 26] = [
             (257, b"ustar", Self::Tar),
             (0, b"\x1f\x8b", Self::Compressed(Codec::Gzip)),
             (0, b"\x28\xb5\x2f\xfd", Self::Compressed(Codec::Zstd)),
             (0, b"\xfd7zXZ\0", Self::Compressed(Codec::Xz)),
             (0, b"BZh", Self::Compressed(Codec::Bzip2)),
+            // Zip archives too, by the name of their first member.
+            (30, b"[Content_Types].xml", Self::Other("an office document")),
+            (30, b"mimetype", Self::Other("an office document")),
             (0, b"PK\x03\x04", Self::Zip),
             (0, b"PK\x05\x06", Self::Zip),
             (0, b"7z\xbc\xaf\x27\x1c", Self::OtherArchive("a 7z archive")),
@@ -287,6 +290,14 @@ mod tests {
         assert_eq!(Content::of(&head), Content::Hdf5);
         head[257..262].copy_from_slice(b"ustar");
         assert_eq!(Content::of(&head), Content::Tar);
+    }
+
+    #[test]
+    fn an_office_document_is_no_archive() {
+        let head = |name: &[u8]| [&b"PK\x03\x04"[..], &[0; 26], name].concat();
+        assert_eq!(Content::of(&head(b"[Content_Types].xml")), Content::Other("an office document"));
+        assert_eq!(Content::of(&head(b"mimetypeapplication/vnd.oasis")), Content::Other("an office document"));
+        assert_eq!(Content::of(&head(b"scan.h5")), Content::Zip);
     }
 
     #[test]
