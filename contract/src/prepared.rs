@@ -143,6 +143,9 @@ impl Step {
     pub const PREWHITEN: &str = "prewhiten";
     /// The step that averages repeated lines; `copies` is there where every line has as many.
     pub const AVERAGE: &str = "average";
+    /// The step that turns the partitions of a 3-D scan into slices; `fewest_partitions_of_a_line` below `partitions` means that some
+    /// were not acquired, which leaves less noise in a slice.
+    pub const PARTITIONS: &str = "transform_partitions";
     /// The step that divides every sample by `factor`.
     pub const NORMALISE: &str = "normalise";
 
@@ -154,6 +157,12 @@ impl Step {
 }
 
 impl PreparedMeta {
+    /// What every sample was divided by: a sample times this is in the unit of the raw data, or of the noise after prewhitening.
+    #[must_use]
+    pub fn factor(&self) -> f64 {
+        self.step(Step::NORMALISE).and_then(|step| step.number("factor")).unwrap_or(1.0)
+    }
+
     /// The step of this name, where it was done.
     #[must_use]
     pub fn step(&self, name: &str) -> Option<&Step> {

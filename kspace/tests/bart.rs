@@ -54,7 +54,7 @@ fn prepare(scan: &dyn RawScan) -> Reader<Vec<u8>> {
 
 /// Root sum of squares of the coil images of an entry, `[y, x]`.
 fn image(prepared: &Reader<Vec<u8>>, entry: usize) -> Array2<f32> {
-    combine::rss(&fft::ifft2c(&prepared.entry(entry).unwrap()))
+    combine::rss(&fft::ifft2c(&prepared.entry(entry).unwrap())) * prepared.meta.factor() as f32
 }
 
 /// Largest difference to BART's image, which has x first too, relative to the largest value.

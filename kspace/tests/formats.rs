@@ -156,7 +156,7 @@ fn what_is_not_ismrmrd_is_refused_by_name() {
         (b"##TITLE=Parameter List".to_vec(), "Bruker"),
         (at(128, b"DICM"), "a DICOM file, not k-space data"),
         (at(344, b"n+1\0"), "a NIfTI file, not k-space data"),
-        (b"PK\x03\x04".to_vec(), ".tar.gz"),
+        (b"Rar!\x1a\x07\x01".to_vec(), ".tar.gz"),
         (b"a letter".to_vec(), "a text file, not k-space data"),
         (vec![0; 5000], "a file of unknown kind, not k-space data"),
         (Vec::new(), "an empty file, not k-space data"),

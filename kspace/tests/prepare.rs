@@ -79,8 +79,7 @@ fn the_same_file_gives_the_same_bytes() {
 
 /// What the samples were divided by.
 fn factor(meta: &PreparedMeta) -> Complex32 {
-    let step = meta.steps.iter().find(|step| step.name == "normalise").unwrap();
-    Complex32::new(step.parameters["factor"].as_f64().unwrap() as f32, 0.0)
+    Complex32::from(meta.factor() as f32)
 }
 
 /// Mean over the air around the head of `a conj(b)`, for every pair of coils.

@@ -31,9 +31,7 @@ fn prepare(path: &Path, compression: Compression) -> Reader<Vec<u8>> {
 
 /// Root sum of squares in the units of the scanner.
 fn image(reader: &Reader<Vec<u8>>, kspace: &Array3<Complex32>) -> Array2<f32> {
-    let step = reader.meta.steps.iter().find(|step| step.name == "normalise").unwrap();
-    let factor = step.parameters["factor"].as_f64().unwrap() as f32;
-    rss(&ifft2c(kspace)) * factor
+    rss(&ifft2c(kspace)) * reader.meta.factor() as f32
 }
 
 fn grappa_image(path: &Path, acceleration: usize, compression: Compression) -> (Array2<f32>, usize) {

@@ -112,8 +112,7 @@ fn prepare(scan: &Scan, options: &Options) -> Reader<Vec<u8>> {
 }
 
 fn factor(reader: &Reader<Vec<u8>>) -> Complex32 {
-    let step = reader.meta.steps.iter().find(|step| step.name == "normalise").unwrap();
-    Complex32::new(step.parameters["factor"].as_f64().unwrap() as f32, 0.0)
+    Complex32::from(reader.meta.factor() as f32)
 }
 
 fn close(found: &Array3<Complex32>, expected: &Array3<Complex32>) -> bool {

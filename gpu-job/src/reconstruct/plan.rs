@@ -200,13 +200,17 @@ impl Plan {
 /// Complex noise variance of a sample of a prepared file, where the preparation knows it. Prewhitening gives the real and the
 /// imaginary part of noise a variance of 1 each, when both dwell times are known; compressing coils by a unitary matrix keeps it.
 /// Averaging divides it by the copies of a line, normalisation by its factor squared. Where lines have different numbers of
-/// copies, there is no one variance, and the data tell it.
+/// copies, or of partitions, there is no one variance, and the data tell it.
 #[must_use]
 pub fn noise_variance(meta: &PreparedMeta) -> Option<f64> {
     let positive = |step: &Step, name: &str| step.number(name).filter(|value| *value > 0.0 && value.is_finite());
     let whitened = meta.step(Step::PREWHITEN)?;
     positive(whitened, "dwell_noise_us")?;
     positive(whitened, "dwell_us")?;
+    let partitions = |step: &Step| step.number("fewest_partitions_of_a_line") == step.number("partitions");
+    if !meta.step(Step::PARTITIONS).is_none_or(partitions) {
+        return None;
+    }
     let copies = meta.step(Step::AVERAGE).map_or(Some(1.0), |step| positive(step, "copies"))?;
     let factor = meta.step(Step::NORMALISE).map_or(Some(1.0), |step| positive(step, "factor"))?;
     Some(2.0 / copies / (factor * factor)).filter(|variance| *variance > 0.0 && variance.is_finite())
@@ -264,6 +268,9 @@ mod tests {
         assert_eq!(found(&[white(), ("average", json!({"copies": 4}))]), Some(0.5));
         assert_eq!(found(&[white(), ("average", json!({"most_copies_of_a_line": 4}))]), None, "lines differ");
         assert_eq!(found(&[white(), ("normalise", json!({"factor": 0.5}))]), Some(8.0));
+        let slab = |fewest: usize| json!({"partitions": 8, "fewest_partitions_of_a_line": fewest});
+        assert_eq!(found(&[white(), ("transform_partitions", slab(8))]), Some(2.0));
+        assert_eq!(found(&[white(), ("transform_partitions", slab(6))]), None, "partitions are missing");
         let all = [white(), ("average", json!({"copies": 2})), ("normalise", json!({"factor": 10.0}))];
         assert_eq!(found(&all), Some(0.01));
         for factor in [json!(0.0), json!(-1.0), json!("a"), json!(1e-300)] {

@@ -70,7 +70,7 @@ fn methods_fill_with_separate_calibration_lines() {
         let folded = quality(&separate, Method::ZeroFilled).0;
         for method in [Method::Grappa, Method::Nwg, Method::Raki, Method::Auto] {
             let (found, numbers) = quality(&separate, method);
-            let (with_block, known) = quality(&embedded, method);
+            let (_, known) = quality(&embedded, method);
             // Plain GRAPPA has one ridge for the strong centre, which is missing here, and for the weak rest.
             let gain = if method == Method::Grappa { 1.5 } else { 3.0 };
             assert!(found > folded + gain, "R={acceleration}, {method}: {found} dB, zero-filled {folded} dB");
@@ -95,7 +95,7 @@ fn request(prepared: &Path, out: &Path, method: Method) -> Request {
 fn a_prepared_file_with_lines_of_its_own_is_reconstructed_by_every_method() {
     let folder = tempfile::tempdir().unwrap();
     let prepared = Recipe { slices: 3, ..recipe(3) }.write(&folder.path().join("a.safetensors"));
-    for method in Method::ALL {
+    for method in Method::ALL.into_iter().filter(|method| *method != Method::RakiPaper) {
         let manifest = reconstruct(&request(&prepared, &folder.path().join(method.name()), method), &Silent).unwrap();
         let calibration = manifest.decisions.iter().find(|decision| decision.what == "calibration").unwrap();
         assert!(calibration.reason.contains("20 lines of 40 points"), "{}", calibration.reason);
@@ -108,6 +108,7 @@ fn a_prepared_file_with_lines_of_its_own_is_reconstructed_by_every_method() {
         (&few, Method::Auto, "found 4 calibration lines"),
         (&narrow, Method::Nwg, "found 6 points"),
         (&few, Method::RakiPaper, "found 4 calibration lines"),
+        (&prepared, Method::RakiPaper, "choose auto, raki, nwg or grappa"),
     ] {
         let error = reconstruct(&request(prepared, &folder.path().join("refused"), method), &Silent).unwrap_err();
         assert!(matches!(&error, JobError::BadData(reason) if reason.contains(expected)), "{error}");

@@ -19,10 +19,6 @@ pub enum Content {
     SiemensDat,
     /// k-space of a kind that is not read, and what converts it.
     OtherRaw(&'static OtherRaw),
-    /// An ISMRMRD stream.
-    IsmrmrdStream,
-    /// The header of BART data; the samples are in a file of their own.
-    BartHeader,
     /// A tar archive.
     Tar,
     /// A zip archive.
@@ -169,7 +165,6 @@ impl Content {
     pub fn refusal(self) -> Error {
         let what = format!("the file is {}", self.name());
         match self {
-            Self::SiemensDat => Error::unsupported(what, "open it as such, not as ISMRMRD"),
             Self::OtherRaw(format) => Error::unsupported(what, format!("{} and send that", format.advice)),
             Self::OtherArchive(_) => Error::unsupported(
                 what,

@@ -1,6 +1,7 @@
 //! Averaging: a place of k-space that was acquired several times is the mean of its copies, not their sum over the stated
 //! number of averages, which is wrong where a copy was lost.
 
+use contract::prepared::Step;
 use serde_json::json;
 
 use super::sort::Line;
@@ -19,8 +20,8 @@ pub(super) fn record(groups: &[Group], log: &mut Log) {
         return;
     }
     if least == most {
-        log.step("average", [("copies", json!(most))]);
+        log.step(Step::AVERAGE, [("copies", json!(most))]);
     } else {
-        log.step("average", [("least_copies_of_a_line", json!(least)), ("most_copies_of_a_line", json!(most))]);
+        log.step(Step::AVERAGE, [("least_copies_of_a_line", json!(least)), ("most_copies_of_a_line", json!(most))]);
     }
 }

@@ -3,6 +3,7 @@
 //! Samples are divided by the power of two next to the largest calibration sample. A power of two costs no bit of precision, so
 //! a multiplication by the factor gives back what was measured.
 
+use contract::prepared::Step;
 use serde_json::json;
 
 use super::Log;
@@ -19,7 +20,7 @@ pub(super) fn plan(probes: &[Probe], log: &mut Log) -> f32 {
     } else {
         1.0
     };
-    log.step("normalise", [("factor", json!(factor))]);
+    log.step(Step::NORMALISE, [("factor", json!(factor))]);
     factor
 }
 

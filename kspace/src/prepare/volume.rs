@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use contract::prepared::Step;
 use serde_json::json;
 
 use super::Log;
@@ -99,7 +100,7 @@ pub(super) fn arrange(sorted: &mut [Sorted], triage: &Triage<'_>, log: &mut Log)
         ));
     }
     log.step(
-        "transform_partitions",
+        Step::PARTITIONS,
         [
             ("partitions", json!(partitions)),
             ("slices", json!(axes.depth())),

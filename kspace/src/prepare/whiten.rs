@@ -1,6 +1,7 @@
 //! Noise prewhitening (Pruessmann et al., MRM 46:638, 2001): `inv(L)` of the Cholesky factor of the noise covariance,
 //! applied over the coils, makes their noise independent and of equal size.
 
+use contract::prepared::Step;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par, Side, c64};
 use ndarray::Array2;
@@ -89,7 +90,7 @@ pub(super) fn plan(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Res
     let narrow = |value: Complex64| Complex32::new(value.re as f32, value.im as f32);
     let mixing = Mixing::from_fn(coils, coils, |to, from| narrow(inverse[(to, from)] * scale));
     log.step(
-        "prewhiten",
+        Step::PREWHITEN,
         [
             ("noise_samples", json!(samples)),
             ("dwell_noise_us", json!(dwell_noise)),

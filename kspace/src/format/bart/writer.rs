@@ -101,7 +101,7 @@ pub fn write(stem: &Path, dims: &Dims, samples: &[Complex32]) -> Result<u64> {
 
 /// Writes the k-space of a prepared file as `stem.cfl` and `stem.hdr`, `[READ, PHS1, 1, COIL]` with contrasts along TE,
 /// repetitions along TIME, cardiac phases along TIME2 and slices, in the order of the file, along SLICE. Lines that were not
-/// acquired are zero. `progress` is told the entries done and their number. Returns the length of both files together.
+/// acquired are zero, and normalisation is undone, so that arrays of several scans compare. `progress` is told the entries done and their number. Returns the length of both files together.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for sets, and for entries that are not every combination of their counters; errors of
@@ -113,9 +113,10 @@ pub fn export<R: ReadAt>(prepared: &Reader<R>, stem: &Path, progress: &mut dyn F
     (dims[READ], dims[PHASE_1], dims[COIL]) = (shape.kx, shape.ky, shape.coils);
     [dims[SLICE], dims[TIME_2], dims[TIME], dims[ECHO]] = grid;
     let mut writer = Writer::create(stem, &dims)?;
+    let factor = Complex32::from(prepared.meta.factor() as f32);
     for (done, entry) in order.into_iter().enumerate() {
         // [coil, ky, kx] row-major is kx, ky, coil with the first fastest.
-        let samples = prepared.entry(entry)?;
+        let samples = prepared.entry(entry)? * factor;
         let samples = samples.as_slice().ok_or_else(|| Error::corrupt("an entry", "another order", "rows"))?;
         writer.append(samples)?;
         progress(done + 1, shape.entries);

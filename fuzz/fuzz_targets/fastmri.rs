@@ -1,0 +1,6 @@
+//! fastMRI in HDF5.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzz::with_file(bytes, ".h5", |path| fuzz::exhaust_all(kspace::format::open_all(path)));
+});
