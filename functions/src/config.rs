@@ -8,10 +8,14 @@ mod env;
 use std::time::Duration;
 
 use contract::Method;
+use kspace::prepare::Compression;
 use store::Location;
 
 pub use env::Error;
 use env::{Env, Result, process_environment};
+
+/// What [`Compression`] accepts.
+const COMPRESSION: &str = "none, a share of the energy such as 0.998, or a number of virtual coils";
 
 /// How large an archive may be, however it is packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +39,7 @@ impl ArchiveLimits {
 }
 
 /// What preparing needs, in the Lambda and in the job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Preparation {
     /// Bucket of raw archives.
     pub raw_bucket: String,
@@ -47,6 +51,8 @@ pub struct Preparation {
     pub limits: ArchiveLimits,
     /// How long after its upload a truncated object may still be growing.
     pub truncated_grace: Duration,
+    /// Virtual coils to keep.
+    pub compression: Compression,
 }
 
 impl Preparation {
@@ -57,19 +63,20 @@ impl Preparation {
             state: env.root("RAKI_STATE_BUCKET")?,
             limits: ArchiveLimits::read(env)?,
             truncated_grace: env.seconds("RAKI_TRUNCATED_GRACE_SECONDS", 0..=43_200)?,
+            compression: env.read("RAKI_COIL_COMPRESSION", COMPRESSION, |text| text.parse().ok())?,
         })
     }
 }
 
 /// Configuration of `prepare-job`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PrepareJob {
     /// What preparing needs.
     pub preparation: Preparation,
 }
 
 /// Configuration of `decompress`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Decompress {
     /// What preparing needs.
     pub preparation: Preparation,
@@ -158,6 +165,7 @@ impl Decompress {
         "RAKI_MAX_RATIO",
         "RAKI_MAX_ENTRIES",
         "RAKI_TRUNCATED_GRACE_SECONDS",
+        "RAKI_COIL_COMPRESSION",
         "RAKI_RAW_QUEUE_URL",
         "RAKI_PREPARE_JOB_QUEUE",
         "RAKI_PREPARE_JOB_DEFINITION",
@@ -187,6 +195,7 @@ impl PrepareJob {
         "RAKI_MAX_RATIO",
         "RAKI_MAX_ENTRIES",
         "RAKI_TRUNCATED_GRACE_SECONDS",
+        "RAKI_COIL_COMPRESSION",
     ];
 
     fn read(env: &Env<'_>) -> Result<Self> {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
 
 use contract::ScanId;
+use kspace::prepare::Compression;
 use store::{Condition, Location, ObjectInfo, PutOutcome};
 
 use crate::Result;
@@ -45,6 +46,8 @@ pub struct PrepareTask {
     pub condition: Condition,
     /// User metadata of the prepared object; the SHA-256 of the raw file is added.
     pub metadata: HashMap<String, String>,
+    /// Virtual coils to keep.
+    pub compression: Compression,
     /// When to stop.
     pub deadline: Option<Instant>,
 }

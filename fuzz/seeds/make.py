@@ -119,7 +119,10 @@ def fastmri(chunked):
 def twix(vd):
     """Two lines of two channels, after a noise measurement where the format has several."""
     yaps = b"sKSpace.lBaseResolution = 8\nsKSpace.lPhaseEncodingLines = 4\nsRXSPEC.alDwellTime[0] = 5000\n"
-    head = struct.pack("<I", 1) + b"MeasYaps\0" + struct.pack("<I", len(yaps)) + yaps
+    head = struct.pack("<I", 2) + b"Config\0" + struct.pack("<I", 1) + b"\n" + b"MeasYaps\0" + struct.pack("<I", len(yaps)) + yaps
+    if not vd:
+        # A VB file is told by a header longer than any count.
+        head += b"\0" * 10_000
     head = struct.pack("<I", len(head) + 4 + (-(len(head) + 4)) % 32) + head
     head += b"\0" * ((-len(head)) % 32)
 
@@ -137,7 +140,7 @@ def twix(vd):
             size = 128 + 8 * samples
             mdh = struct.pack("<IiIII", size, 1, number, 0, 0) + struct.pack("<QHH", flags, samples, channels) + counters
             mdh += struct.pack("<HHHHfIHH", 0, 0, samples // 2, 0, 0, 0, 2, 0)
-            mdh = mdh.ljust(126, b"\0") + struct.pack("<H", channel)
+            mdh = mdh.ljust(124, b"\0") + struct.pack("<HH", channel, 0)
             rows.append(mdh + row.tobytes())
         return b"".join(rows)
 

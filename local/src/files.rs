@@ -17,7 +17,7 @@ use kspace::archive::{self, Content};
 use kspace::format::measurements::{Measurement, Source, assemble};
 use kspace::format::{RawScan, bart};
 use kspace::phantom::Phantom;
-use kspace::prepare::{self, Options, Plan};
+use kspace::prepare::{self, Compression, Options, Plan};
 use kspace::prepared::{FileSource, Reader};
 use ndarray::Array2;
 use serde::Serialize;
@@ -149,9 +149,9 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 
 impl Input {
     /// The preparation of a scan; reads a bare file once to hash it.
-    fn plan(&self, scan: &Scan) -> Result<Plan> {
+    fn plan(&self, scan: &Scan, compression: Compression) -> Result<Plan> {
         let source_sha256 = self.files.get(scan.file).map(RawFile::sha256).transpose()?.unwrap_or_default();
-        Ok(prepare::plan(&*scan.raw, &Options { source_sha256, ..Options::default() })?)
+        Ok(prepare::plan(&*scan.raw, &Options { scan: None, source_sha256, compression })?)
     }
 
     /// Prepares one scan. The prepared file appears complete or not at all; an output that ends in `.cfl` is a BART array with
@@ -160,8 +160,14 @@ impl Input {
     ///
     /// # Errors
     /// [`Error::Data`] when it cannot be prepared, [`Error::Io`] when the file cannot be written.
-    pub fn prepare(&self, scan: &Scan, out: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Prepared> {
-        let plan = self.plan(scan)?;
+    pub fn prepare(
+        &self,
+        scan: &Scan,
+        out: &Path,
+        compression: Compression,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Prepared> {
+        let plan = self.plan(scan, compression)?;
         let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(dir).map_err(Error::io("making the output folder"))?;
         let file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io("making the prepared file"))?;
@@ -237,7 +243,7 @@ pub struct Prepared {
 /// [`Error::Usage`] for an input with several scans; those of [`open`] and [`Input::prepare`].
 pub fn prepare(path: &Path, out: &Path, temp_dir: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Prepared> {
     let input = open(path, temp_dir)?;
-    input.prepare(input.only()?, out, progress)
+    input.prepare(input.only()?, out, Compression::None, progress)
 }
 
 fn persist(file: tempfile::NamedTempFile, out: &Path) -> Result<()> {

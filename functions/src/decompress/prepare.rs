@@ -83,7 +83,7 @@ fn write_scan(store: &Store, unpacked: &Unpacked, number: usize, task: &PrepareT
     let sha256 = unpacked.sha256.get(*file).cloned().unwrap_or_default();
     let plan = prepare::plan(
         &**raw,
-        &Options { scan: Some(task.scan.clone()), source_sha256: sha256.clone(), ..Options::default() },
+        &Options { scan: Some(task.scan.clone()), source_sha256: sha256.clone(), compression: task.compression },
     )?;
     let mut metadata = task.metadata.clone();
     metadata.insert(metadata::SHA256.to_owned(), sha256);

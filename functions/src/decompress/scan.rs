@@ -7,6 +7,7 @@ use contract::keys::{METHOD_METADATA, SCAN_METADATA};
 use contract::scan::key_sha256;
 use contract::{Naming, Record, ScanId, ScanKeys};
 use jiff::Timestamp;
+use kspace::prepare::Compression;
 use store::state::{self, Claim};
 use store::{Condition, Location, ObjectInfo, PutOutcome};
 
@@ -95,6 +96,8 @@ pub struct Upload {
     pub keys: ScanKeys,
     /// What the user metadata of prepared objects say of it.
     pub metadata: HashMap<String, String>,
+    /// Virtual coils to keep of each scan.
+    pub compression: Compression,
 }
 
 impl Upload {
@@ -102,7 +105,14 @@ impl Upload {
     pub(super) fn task(&self, scan: &ScanId, prepared: Location, place: Place) -> PrepareTask {
         let mut metadata = self.metadata.clone();
         metadata.insert(SCAN_METADATA.to_owned(), scan.to_string());
-        PrepareTask { scan: scan.clone(), prepared, condition: Condition::IfAbsent, metadata, deadline: place.deadline }
+        PrepareTask {
+            scan: scan.clone(),
+            prepared,
+            condition: Condition::IfAbsent,
+            metadata,
+            compression: self.compression,
+            deadline: place.deadline,
+        }
     }
 }
 
@@ -162,7 +172,7 @@ where
         (METHOD_METADATA, method.map(|method| method.name().to_owned())),
     ];
     let metadata = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    Ok(Examined::Work(Box::new(Upload { claim, raw, raw_info, keys, metadata })))
+    Ok(Examined::Work(Box::new(Upload { claim, raw, raw_info, keys, metadata, compression: config.compression })))
 }
 
 /// The first of some names that belongs to the raw object with `key_sha256`, or to none until now.

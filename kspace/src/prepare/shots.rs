@@ -41,9 +41,11 @@ pub(super) fn plan(raw: &dyn RawScan, triage: &Triage<'_>, readout: &Readout, lo
     let reversed = |index: &usize| heads.get(*index).is_some_and(|head| head.flags.has(Flags::REVERSE));
     let lines: Vec<usize> =
         [&triage.imaging, &triage.calibration, &triage.reference].into_iter().flatten().copied().collect();
-    if !lines.iter().any(reversed) {
+    // A scan whose lines all run one way has nothing to be matched.
+    let both = lines.iter().any(reversed) && !lines.iter().all(reversed);
+    if !both {
         if triage.encoding.trajectory == Trajectory::Epi {
-            log.warn("an echo planar scan without reversed lines: nothing is corrected");
+            log.warn("an echo planar scan whose lines all have one direction: nothing is corrected");
         }
         return Ok(Shots::default());
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use contract::{DevicePreference, Method, Refine, ScanId};
+use kspace::prepare::Compression;
 use local::compare::{Cell, Choice, Slices};
 
 const EXIT_CODES: &str = "\
@@ -123,6 +124,9 @@ pub(crate) struct Prepare {
     /// header beside it
     #[arg(long, value_name = "PREPARED.safetensors")]
     pub(crate) out: PathBuf,
+    /// Virtual coils to keep: none, a share of the energy such as 0.998, or a number of coils
+    #[arg(long, value_name = "COILS", default_value_t)]
+    pub(crate) coils: Compression,
 }
 
 #[derive(Debug, clap::Args)]
@@ -144,6 +148,9 @@ pub(crate) struct Reconstruct {
     /// Steps of training in which the other slices of a slab adapt these networks [default: 100 for auto, else 0]
     #[arg(long, value_name = "STEPS")]
     pub(crate) warm: Option<u16>,
+    /// Virtual coils to keep: none, a share of the energy such as 0.998, or a number of coils
+    #[arg(long, value_name = "COILS", default_value_t)]
+    pub(crate) coils: Compression,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

@@ -89,7 +89,7 @@ pub(crate) fn prepare(args: &args::Prepare, config: &Config, ui: Ui) -> Result<(
         let own = args.file.file_name().unwrap_or_default().to_string_lossy();
         let name = scan.name.as_deref().unwrap_or_else(|| stem(&own));
         let out = if into_folder { args.out.join(format!("{name}{PREPARED_ENDING}")) } else { args.out.clone() };
-        let prepared = input.prepare(scan, &out, &mut |done, total| bar.set(done, total));
+        let prepared = input.prepare(scan, &out, args.coils, &mut |done, total| bar.set(done, total));
         if let Some(prepared) = unless_refused(prepared, scan, &mut refused)? {
             done.push(PrepareReport { name: scan.name.clone(), out, seconds: start.elapsed().as_secs_f64(), prepared });
         }
@@ -183,7 +183,7 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
             ui.line(format!("scan {name}"));
         }
         let bar = ui.bar("prepare", 0);
-        let result = input.prepare(scan, &prepared, &mut |done, total| bar.set(done, total));
+        let result = input.prepare(scan, &prepared, args.coils, &mut |done, total| bar.set(done, total));
         if unless_refused(result, scan, &mut refused)?.is_none() {
             bar.clear();
             continue;

@@ -94,7 +94,11 @@ impl Measurement {
             let chunk = chunk.map_err(explain)?;
             let first = chunk.offsets().first().and_then(|&first| usize::try_from(first).ok());
             let first = first.ok_or_else(|| damaged("a chunk without a place"))?;
-            chunk.bytes().chunks_exact(size).enumerate().for_each(|(number, record)| take(first + number, record));
+            chunk
+                .bytes()
+                .chunks_exact(size)
+                .enumerate()
+                .for_each(|(number, record)| take(first.saturating_add(number), record));
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ impl Fit {
         let (_, lines, points) = kspace.dim();
         let bins = energy.map.mapv(|energy| bin(energy / self.energy, self.kernels.len()));
         let within = |line: usize| (sampling.first..=sampling.last).contains(&line);
-        let predicted = self.predict(kspace, mask, sampling, sampling.offset, &bins, &within);
+        let predicted = self.predict(kspace, mask, sampling, sampling.offset, &bins, within);
         let mut filled = Filled {
             kspace: kspace.clone(),
             noise_variance: self.noise_variance,
