@@ -38,7 +38,7 @@ fn run(target: &str, file: &Path) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let bytes = std::fs::read(file).unwrap();
     let all = |scans: kspace::Result<Vec<Box<dyn RawScan>>>| {
-        scans.is_ok_and(|scans| scans.iter().map(|scan| exhaust(&**scan)).fold(false, |any, done| any || done))
+        scans.is_ok_and(|scans| scans.iter().filter(|scan| exhaust(&***scan)).count() > 0)
     };
     match target {
         "xml" => kspace::format::xml::parse(&String::from_utf8_lossy(&bytes)).is_ok(),
@@ -47,7 +47,7 @@ fn run(target: &str, file: &Path) -> bool {
             let Ok(extracted) = extract(bytes.as_slice(), folder.path(), &limits) else { return false };
             let sources: Vec<_> =
                 extracted.files.iter().map(|file| Source { name: &file.name, path: &file.path }).collect();
-            assemble(&sources).scans.iter().map(|found| exhaust(&*found.scan)).fold(false, |any, done| any || done)
+            assemble(&sources).scans.iter().filter(|found| exhaust(&*found.scan)).count() > 0
         }
         "cfl" => {
             let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());

@@ -27,6 +27,7 @@ fn config() -> Decompress {
             state: Location::bucket("raki-state"),
             limits: ArchiveLimits { max_raw_bytes: 1 << 36, max_ratio: 100, max_entries: 10_000 },
             truncated_grace: Duration::from_secs(3600),
+            compression: kspace::prepare::Compression::None,
         },
         raw_queue: "https://sqs/raw".into(),
         prepare_queue: "raki-prepare".into(),

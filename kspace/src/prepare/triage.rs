@@ -9,6 +9,8 @@ use crate::format::header::{Encoding, Trajectory};
 use crate::format::{Flags, RawScan, ReadoutHead};
 use crate::{Error, Result};
 
+/// The largest arrays of research have 128 channels; matrices of coils by coils are made of them.
+const MAX_COILS: usize = 512;
 /// Readouts that belong to no image, and their names.
 const LEFT_OUT: [(u32, &str); 7] = [
     (Flags::NAVIGATION, "navigator"),
@@ -94,6 +96,9 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
         log.warn(format!("{foreign} readouts of further encodings are left out; the first encoding is reconstructed"));
     }
     let coils = usize::from(first.channels);
+    if coils > MAX_COILS {
+        return Err(Error::Limit { what: "number of receiver channels", found: coils as u64, limit: MAX_COILS as u64 });
+    }
     for index in &imaging {
         if let Some(head) = raw.heads().get(*index) {
             refuse_readout(*index, head, coils)?;
@@ -294,6 +299,7 @@ mod tests {
         let mut scan = Scan::new(2, 8, 6);
         scan.heads[3].channels = 3;
         assert!(matches!(run(&scan), Err(Error::Corrupt { .. })));
+        assert!(matches!(run(&Scan::new(513, 2, 4)), Err(Error::Limit { .. })));
         let mut scan = Scan::new(2, 8, 6);
         scan.heads.iter_mut().for_each(|head| head.flags = Flags::default().with(Flags::NOISE));
         assert!(matches!(run(&scan), Err(Error::Corrupt { .. })));
