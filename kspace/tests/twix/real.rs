@@ -1,16 +1,17 @@
 //! Files of scanners, and what twixtools makes of them.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kspace::Error;
-use kspace::format::header::{Ramp, Trajectory};
-use kspace::format::{Flags, RawScan, open_all};
+use kspace::format::header::{Header, Ramp, Trajectory};
+use kspace::format::{Flags, RawScan, ReadoutHead, open_all};
 use kspace::numerics::combine::rss;
 use kspace::numerics::fft::ifft2c;
 use kspace::prepare::{Options, plan};
 use kspace::prepared::Reader;
+use kspace::{Complex32, Error};
 use serde_json::Value;
 
 #[expect(
@@ -256,4 +257,61 @@ fn real_scans_are_read_as_twixtools_reads_them() {
             assert!(relative < 1e-4, "{name}, slice {entry}: {relative}");
         }
     }
+}
+
+/// A scan without some of its readouts.
+struct Without<'a> {
+    raw: &'a dyn RawScan,
+    kept: Vec<usize>,
+    heads: Vec<ReadoutHead>,
+}
+
+impl RawScan for Without<'_> {
+    fn format(&self) -> &'static str {
+        self.raw.format()
+    }
+
+    fn header(&self) -> &Header {
+        self.raw.header()
+    }
+
+    fn heads(&self) -> &[ReadoutHead] {
+        &self.heads
+    }
+
+    fn samples(&self, readout: usize) -> kspace::Result<Cow<'_, [Complex32]>> {
+        self.raw.samples(self.kept[readout])
+    }
+}
+
+/// Root mean square of the corners, where the round phantom is not, over that of the middle of the image.
+fn corners(scan: &dyn RawScan) -> f64 {
+    let plan = plan(scan, &Options::default()).unwrap();
+    let prepared = Reader::open(plan.write(scan, Vec::new(), &mut |_, _| {}).unwrap()).unwrap();
+    let image = rss(&ifft2c(&prepared.entry(0).unwrap()));
+    let (rows, columns) = image.dim();
+    let radius = |(row, column): (usize, usize)| {
+        (row as f64 - rows as f64 / 2.0).hypot(column as f64 - columns as f64 / 2.0) / (rows.min(columns) as f64 / 2.0)
+    };
+    let rms = |inside: &dyn Fn(f64) -> bool| {
+        let values: Vec<f64> = image
+            .indexed_iter()
+            .filter(|(at, _)| inside(radius(*at)))
+            .map(|(_, value)| f64::from(*value).powi(2))
+            .collect();
+        (values.iter().sum::<f64>() / values.len() as f64).sqrt()
+    };
+    rms(&|radius| radius > 1.1) / rms(&|radius| radius < 0.8)
+}
+
+#[test]
+fn navigators_take_most_of_the_ghost_of_a_real_echo_planar_scan() {
+    let Some(folder) = switched_on("RAKI_CLOUD_DATA", "the folder of real scans") else { return };
+    let scan = open_real(Path::new(&folder), "twixtools_epi.dat");
+    let kept: Vec<usize> =
+        (0..scan.heads().len()).filter(|at| !scan.heads()[*at].flags.has(Flags::PHASE_CORRECTION)).collect();
+    let heads = kept.iter().map(|at| scan.heads()[*at]).collect();
+    let (before, after) = (corners(&Without { raw: &*scan, kept, heads }), corners(&*scan));
+    println!("signal of the corners over that of the phantom: {before:.3} without navigators, {after:.3} with them");
+    assert!(after < 0.5 * before, "{before} {after}");
 }
