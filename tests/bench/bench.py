@@ -8,6 +8,7 @@ sides, the median of each and the ratio of the medians.
 import argparse
 import json
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -59,6 +60,13 @@ def compare(what, ours, peer):
     return left, right
 
 
+def unpacked(archive):
+    """Seconds of the program zstd, its output thrown away."""
+    start = time.perf_counter()
+    subprocess.run(["zstd", "-dc", "-q", archive], stdout=subprocess.DEVNULL, check=True)
+    return {"seconds": time.perf_counter() - start}
+
+
 examples = a.bin / "examples"
 with tempfile.TemporaryDirectory() as folder:
     scan = pathlib.Path(folder) / "scan.h5"
@@ -71,6 +79,15 @@ with tempfile.TemporaryDirectory() as folder:
     ours, _ = compare("prepare (read, prewhiten, crop, sort), against h5py's bulk read",
                       lambda: run(examples / "prepare_rate", scan), h5py)
     print(f"prepare: peak memory {max(row['peak_megabytes'] for row in ours):.0f} MB with the mapped file")
+    if shutil.which("zstd"):
+        archive = scan.with_suffix(".tar.zst")
+        with archive.open("wb") as out, subprocess.Popen(["tar", "c", "-C", folder, scan.name], stdout=subprocess.PIPE) as tar:
+            subprocess.run(["zstd", "-q", "-3"], stdin=tar.stdout, stdout=out, check=True)
+        prepared = scan.with_suffix(".safetensors")
+        compare("unpack and prepare a .tar.zst, against zstd -dc alone",
+                lambda: run(a.bin / "raki-cloud", "prepare", archive, "--out", prepared, "--json"), lambda: unpacked(archive))
+    else:
+        print("skipped: zstd is not installed")
 
 with tempfile.TemporaryDirectory() as folder:
     scan = pathlib.Path(folder) / "scan.dat"

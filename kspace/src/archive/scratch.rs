@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{channel, sync_channel};
+use std::thread;
 
 use contract::scan::hex;
 use sha2::{Digest, Sha256};
@@ -15,6 +17,8 @@ use crate::{Error, Result};
 
 /// Bytes copied at a time.
 const BLOCK: usize = 256 << 10;
+/// Blocks that may wait to be hashed.
+const BLOCKS: usize = 16;
 /// Endings of the two files of BART data.
 const BART_HEADER: &str = "hdr";
 const BART_DATA: &str = "cfl";
@@ -46,12 +50,11 @@ pub(super) struct Scratch<'a> {
     stored: Vec<Stored>,
     /// BART data by their path without ending: the two files can come in any order.
     pairs: BTreeMap<(String, String), usize>,
-    block: Vec<u8>,
 }
 
 impl<'a> Scratch<'a> {
     pub(super) fn new(dir: &'a Path) -> Self {
-        Self { dir, stored: Vec::new(), pairs: BTreeMap::new(), block: vec![0; BLOCK] }
+        Self { dir, stored: Vec::new(), pairs: BTreeMap::new() }
     }
 
     /// Ending under which a member is stored, if it is raw data: by its content, and for BART data, which have no
@@ -72,7 +75,7 @@ impl<'a> Scratch<'a> {
         let at = self.place(ending, member, meter)?;
         let number = self.stored[at].number;
         let mut file = create(&self.dir.join(format!("{number}.{ending}")))?;
-        let (bytes, sha256) = copy(stream, &mut file, &mut self.block, meter)?;
+        let (bytes, sha256) = copy(stream, &mut file, meter)?;
         let stored = &mut self.stored[at];
         stored.endings.push(ending);
         stored.bytes += bytes;
@@ -112,7 +115,7 @@ impl<'a> Scratch<'a> {
         let mut file = create(&path)?;
         std::fs::remove_file(&path).map_err(Error::io("a temporary file cannot be removed"))?;
         let limit = meter.limits().max_output_bytes;
-        let (found, _) = copy(&mut stream.take(limit.saturating_add(1)), &mut file, &mut self.block, meter)?;
+        let (found, _) = copy(&mut stream.take(limit.saturating_add(1)), &mut file, meter)?;
         if found > limit {
             return Err(Error::Limit { what: "the size of the zip archive in bytes", found, limit });
         }
@@ -156,18 +159,37 @@ fn create(path: &PathBuf) -> Result<File> {
 }
 
 /// Copies a stream and gives its length and SHA-256.
-fn copy(stream: &mut dyn Read, output: &mut File, block: &mut [u8], meter: &Meter) -> Result<(u64, String)> {
-    let mut hash = Sha256::new();
-    let mut bytes = 0;
-    loop {
-        let length = match stream.read(block) {
-            Ok(0) => return Ok((bytes, hex(&hash.finalize()))),
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(meter.explain(error)),
-        };
-        hash.update(&block[..length]);
-        output.write_all(&block[..length]).map_err(Error::io("the unpacked raw data cannot be stored"))?;
-        bytes += length as u64;
-    }
+fn copy(stream: &mut dyn Read, output: &mut File, meter: &Meter) -> Result<(u64, String)> {
+    let (filled, to_hash) = sync_channel::<Vec<u8>>(BLOCKS);
+    let (empty, reusable) = channel();
+    thread::scope(|scope| {
+        // Hashing takes as long as decompressing, so each has a thread.
+        let hashing = scope.spawn(move || {
+            let mut hash = Sha256::new();
+            for block in to_hash {
+                hash.update(&block);
+                // The other side may have failed meanwhile, and needs no more blocks then.
+                let _ = empty.send(block);
+            }
+            hex(&hash.finalize())
+        });
+        let failed = || Error::io("the unpacked raw data cannot be hashed")(io::ErrorKind::BrokenPipe.into());
+        let mut bytes = 0;
+        loop {
+            let mut block = reusable.try_recv().unwrap_or_default();
+            block.resize(BLOCK, 0);
+            let length = match stream.read(&mut block) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(meter.explain(error)),
+            };
+            block.truncate(length);
+            output.write_all(&block).map_err(Error::io("the unpacked raw data cannot be stored"))?;
+            bytes += length as u64;
+            filled.send(block).map_err(|_| failed())?;
+        }
+        drop(filled);
+        hashing.join().map(|sha256| (bytes, sha256)).map_err(|_| failed())
+    })
 }
