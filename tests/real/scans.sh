@@ -43,3 +43,16 @@ END
 $cli demo "$out/study.h5" --out "$out/study-chain" --json > "$out/study.json"
 $cli reconstruct "$out/study.h5" --out "$out/study-local"
 cmp "$(find "$out/study-chain" -name image.nii.gz)" "$out/study-local/image.nii.gz"
+
+# Scans of a Siemens scanner in one zip archive: each is reconstructed by itself, in the chain as on the command line.
+"$SCORE" - "$SHARED/data" "$out/scans.zip" <<'END'
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[2], "w", zipfile.ZIP_DEFLATED) as archive:
+    for name in ("twixtools_gre.dat", "twixtools_epi.dat", "siemens_ve11_32ch.dat"):
+        archive.write(f"{sys.argv[1]}/{name}", name)
+END
+$cli demo "$out/scans.zip" --out "$out/scans-chain" --json > "$out/scans.json"
+$cli reconstruct "$out/scans.zip" --out "$out/scans-local" --json > "$out/scans-local.json"
+for name in twixtools_gre twixtools_epi siemens_ve11_32ch; do
+  cmp "$(find "$out/scans-chain" -path "*$name/image.nii.gz")" "$out/scans-local/$name/image.nii.gz"
+done
