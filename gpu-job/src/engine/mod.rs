@@ -131,7 +131,8 @@ impl Recipe {
             ));
         }
         if self.method == Method::RakiPaper && shape.acs.is_some() {
-            return Err("calibration lines that are not part of the image: the networks of raki-paper learn the phase of the                         calibration scan with the rest; choose auto, raki, nwg or grappa"
+            return Err("calibration lines that are not part of the image: the networks of raki-paper learn the phase of the calibration \
+                        scan with the rest; choose auto, raki, nwg or grappa"
                 .to_owned());
         }
         if self.trains() { networks::check(self, sampling, shape) } else { Ok(()) }

@@ -19,8 +19,8 @@ use crate::{Complex32, Error, Result};
 
 /// Fields of view closer than this are the same.
 const SAME_FIELD_OF_VIEW: f64 = 0.01;
-/// No scanner samples a readout more often.
-const MAX_POINTS: usize = 1 << 16;
+/// Part of the encoded readout that a line has at least; asymmetric echoes have more than half.
+const SHORTEST: usize = 16;
 
 /// How readouts become rows of the matrix.
 pub(super) struct Readout {
@@ -37,7 +37,7 @@ impl Readout {
     /// that of the image, `recon_mm`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for a line that does not fit the encoded matrix, [`Error::Limit`] for an absurd matrix.
+    /// [`Error::Corrupt`] for a line that does not fit the encoded matrix.
     pub(super) fn new<'a>(
         raw: &dyn RawScan,
         encoding: &Encoding,
@@ -46,13 +46,6 @@ impl Readout {
         log: &mut Log,
     ) -> Result<Self> {
         let encoded = encoding.encoded.matrix[0];
-        if encoded > MAX_POINTS {
-            return Err(Error::Limit {
-                what: "encoded readout in points",
-                found: encoded as u64,
-                limit: MAX_POINTS as u64,
-            });
-        }
         let ratio = encoding.encoded.field_of_view_mm[0] / recon_mm;
         let mut kept = encoded;
         if !(ratio.is_finite() && ratio > 0.0) {
@@ -74,6 +67,11 @@ impl Readout {
                 let expected = format!("at most {encoded} samples, the encoded matrix, around the centre of k-space");
                 Error::corrupt(format!("readout {index}"), found, expected)
             })?;
+            if placement.count.saturating_mul(SHORTEST) < encoded {
+                let found = format!("{} samples", placement.count);
+                let expected = format!("at least one in {SHORTEST} of the {encoded} points of the encoded matrix");
+                return Err(Error::corrupt(format!("readout {index}"), found, expected));
+            }
             asymmetric += usize::from(placement.count < encoded);
             ignored += usize::from(placement.count == encoded && usize::from(head.center_sample) != encoded / 2);
         }

@@ -124,26 +124,11 @@ fn set(places: &mut Array2<Place>, at: (usize, usize), place: Place) {
 mod tests {
     use super::*;
     use crate::format::Flags;
-    use crate::format::header::Limit;
     use crate::prepare::testing::Scan;
     use crate::prepare::{Options, plan};
 
-    /// A scan of the places that `acquired(ky, kz)` names.
     fn scan(rows: u16, partitions: u16, acquired: impl Fn(u16, u16) -> bool) -> Scan {
-        let mut scan = Scan::new(1, 8, rows);
-        scan.heads.clear();
-        scan.samples.clear();
-        scan.header.encodings[0].encoded.matrix[2] = partitions.into();
-        scan.header.encodings[0].recon.matrix[2] = partitions.into();
-        scan.header.encodings[0].limits.step_2 =
-            Some(Limit { minimum: 0, maximum: partitions - 1, center: partitions / 2 });
-        for (ky, kz) in (0..partitions).flat_map(|kz| (0..rows).map(move |ky| (ky, kz))) {
-            if acquired(ky, kz) {
-                scan.push(1, 8, ky);
-                scan.heads.last_mut().unwrap().counters.step_2 = kz;
-            }
-        }
-        scan
+        Scan::volume(8, rows, partitions, acquired)
     }
 
     fn patterns(scan: &Scan) -> Vec<Pattern> {

@@ -29,6 +29,26 @@ impl Scan {
         scan
     }
 
+    /// A 3-D scan of lines of `samples` points at the places that `acquired(ky, kz)` names, partition by partition.
+    pub(crate) fn volume(samples: u16, rows: u16, partitions: u16, acquired: impl Fn(u16, u16) -> bool) -> Self {
+        let mut scan = Self::new(1, samples, rows);
+        scan.heads.clear();
+        scan.samples.clear();
+        scan.header.encodings[0].encoded.matrix[2] = partitions.into();
+        scan.header.encodings[0].recon.matrix[2] = partitions.into();
+        scan.header.encodings[0].limits.step_2 =
+            Some(Limit { minimum: 0, maximum: partitions - 1, center: partitions / 2 });
+        for (ky, kz) in (0..partitions).flat_map(|kz| (0..rows).map(move |ky| (ky, kz))) {
+            if acquired(ky, kz) {
+                scan.push(1, samples, ky);
+                if let Some(head) = scan.heads.last_mut() {
+                    head.counters.step_2 = kz;
+                }
+            }
+        }
+        scan
+    }
+
     /// Appends a line of slice 0.
     pub(crate) fn push(&mut self, coils: u16, samples: u16, line: u16) {
         self.heads.push(ReadoutHead {

@@ -11,6 +11,8 @@ use crate::{Error, Result};
 
 /// The largest arrays of research have 128 channels; matrices of coils by coils are made of them.
 const MAX_COILS: usize = 512;
+/// Counters of lines and of samples have 16 bits.
+const MAX_MATRIX: usize = 1 << 16;
 /// Readouts that belong to no image, and their names.
 const LEFT_OUT: [(u32, &str); 7] = [
     (Flags::NAVIGATION, "navigator"),
@@ -195,6 +197,10 @@ fn refuse_encoding(encoding: &Encoding) -> Result<()> {
     let matrix = encoding.encoded.matrix;
     if matrix[0] == 0 || matrix[1] == 0 {
         return Err(Error::corrupt("encoded matrix", format!("{matrix:?}"), "a size above zero along x and y"));
+    }
+    if let Some(size) = matrix.into_iter().find(|size| *size > MAX_MATRIX) {
+        let (found, limit) = (size as u64, MAX_MATRIX as u64);
+        return Err(Error::Limit { what: "size of the encoded matrix along one axis", found, limit });
     }
     Ok(())
 }

@@ -205,29 +205,12 @@ pub(super) fn block(lines: &[Line]) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::header::Limit;
     use crate::prepare::sort::sort;
     use crate::prepare::testing::Scan;
     use crate::prepare::triage::triage;
 
-    /// A 3-D scan with the places that `acquired(ky, kz)` names.
     fn scan(rows: u16, partitions: u16, acquired: impl Fn(u16, u16) -> bool) -> Scan {
-        let mut scan = Scan::new(1, 4, rows);
-        scan.heads.clear();
-        scan.samples.clear();
-        scan.header.encodings[0].encoded.matrix[2] = partitions.into();
-        scan.header.encodings[0].recon.matrix[2] = partitions.into();
-        scan.header.encodings[0].limits.step_2 =
-            Some(Limit { minimum: 0, maximum: partitions - 1, center: partitions / 2 });
-        for partition in 0..partitions {
-            for row in (0..rows).filter(|row| acquired(*row, partition)) {
-                scan.push(1, 4, row);
-                if let Some(head) = scan.heads.last_mut() {
-                    head.counters.step_2 = partition;
-                }
-            }
-        }
-        scan
+        Scan::volume(4, rows, partitions, acquired)
     }
 
     fn run(scan: &Scan) -> Result<(Vec<Sorted>, Axes, Log)> {

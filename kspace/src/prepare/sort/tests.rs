@@ -1,0 +1,114 @@
+use super::*;
+use crate::prepare::testing::Scan;
+use crate::prepare::triage::triage;
+
+fn run(scan: &Scan) -> Result<(Vec<Sorted>, Log)> {
+    let mut log = Log::default();
+    let sorted = sort(scan, &triage(scan, &mut log)?, &mut log)?;
+    Ok((sorted, log))
+}
+
+fn rows(sorted: &Sorted) -> Vec<usize> {
+    let mut rows: Vec<usize> = sorted.lines.iter().map(|line| line.row).collect();
+    rows.dedup();
+    rows
+}
+
+#[test]
+fn the_row_counts_from_the_centre_of_k_space() {
+    let mut scan = Scan::new(1, 4, 6);
+    // Six lines of a matrix of ten, the centre at step 1: partial Fourier.
+    scan.header.encodings[0].encoded.matrix[1] = 10;
+    scan.header.encodings[0].limits.step_1.as_mut().unwrap().center = 1;
+    let (sorted, _) = run(&scan).unwrap();
+    assert_eq!(rows(&sorted[0]), [4, 5, 6, 7, 8, 9]);
+
+    scan.header.encodings[0].limits.step_1.as_mut().unwrap().center = 0;
+    let error = run(&scan).err().unwrap().to_string();
+    assert!(error.contains("step 5") && error.contains("matrix of 10"), "{error}");
+
+    scan.header.encodings[0].limits.step_1 = None;
+    assert_eq!(rows(&run(&scan).unwrap().0[0]), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn slices_are_ordered_by_place_and_averages_merged() {
+    let mut scan = Scan::new(1, 4, 2);
+    for (slice, z) in [(1u16, -5f32), (2, 10.0)] {
+        for line in 0..2 {
+            for average in 0..3 {
+                scan.push(1, 4, line);
+                let head = scan.heads.last_mut().unwrap();
+                (head.counters.slice, head.counters.average, head.position[2]) = (slice, average, z);
+            }
+        }
+    }
+    scan.heads.last_mut().unwrap().flags = Flags::default().with(Flags::LAST_IN_MEASUREMENT);
+    let (sorted, _) = run(&scan).unwrap();
+    assert_eq!(sorted.iter().map(|entry| entry.key.slice).collect::<Vec<_>>(), [1, 0, 2]);
+    assert_eq!((sorted[0].lines.len(), rows(&sorted[0])), (6, vec![0, 1]));
+}
+
+#[test]
+fn calibration_lines_fill_rows_without_an_imaging_line() {
+    let mut scan = Scan::new(1, 4, 4);
+    scan.heads[1].flags = Flags::default().with(Flags::CALIBRATION);
+    scan.push(1, 4, 2);
+    scan.heads[4].flags = Flags::default().with(Flags::CALIBRATION);
+    let (sorted, _) = run(&scan).unwrap();
+    let lines: Vec<_> = sorted[0].lines.iter().map(|line| (line.row, line.readout, line.calibrates)).collect();
+    assert_eq!(lines, [(0, 0, false), (1, 1, true), (2, 2, false), (3, 3, false)]);
+}
+
+#[test]
+fn partitions_count_from_their_centre_and_those_of_a_2_d_scan_are_refused() {
+    let mut scan = Scan::new(1, 4, 4);
+    for partition in 1..3 {
+        for line in 0..4 {
+            scan.push(1, 4, line);
+            scan.heads.last_mut().unwrap().counters.step_2 = partition;
+        }
+    }
+    let error = run(&scan).err().unwrap().to_string();
+    assert!(error.contains("partition encoding step 1"), "{error}");
+
+    // Three partitions of a matrix of eight, the centre at step 2.
+    scan.header.encodings[0].encoded.matrix[2] = 8;
+    scan.header.encodings[0].limits.step_2 = Some(Limit { minimum: 0, maximum: 2, center: 2 });
+    let (sorted, _) = run(&scan).unwrap();
+    let partitions: BTreeSet<usize> = sorted[0].lines.iter().map(|line| line.partition).collect();
+    assert_eq!(partitions.into_iter().collect::<Vec<_>>(), [2, 3, 4]);
+    assert!(sorted[0].lines.is_sorted_by_key(place));
+}
+
+#[test]
+fn lines_of_a_separate_calibration_scan_count_from_the_first() {
+    let mut scan = Scan::new(1, 4, 4);
+    for line in [12, 10, 11] {
+        scan.push(1, 4, line);
+        scan.heads.last_mut().unwrap().counters.slice = 2;
+    }
+    let sorted = sort_reference(&scan, &[4, 5, 6]);
+    let (key, lines) = sorted.first_key_value().unwrap();
+    assert_eq!((key.slice, lines.iter().map(|line| line.row).collect::<Vec<_>>()), (2, vec![2, 0, 1]));
+}
+
+#[test]
+fn a_measurement_that_was_cut_is_told_from_one_with_missing_lines() {
+    let mut scan = Scan::new(1, 4, 6);
+    for line in 0..3 {
+        scan.push(1, 4, line);
+        scan.heads.last_mut().unwrap().counters.slice = 1;
+    }
+    let error = run(&scan).err().unwrap();
+    assert!(matches!(error, Error::Truncated { found: 288, expected: 384, .. }), "{error}");
+
+    scan.heads.last_mut().unwrap().flags = Flags::default().with(Flags::LAST_IN_MEASUREMENT);
+    let (_, log) = run(&scan).unwrap();
+    assert!(log.warnings.iter().any(|warning| warning.contains("1 of 2 entries")), "{:?}", log.warnings);
+
+    // Other lines than the first slice began with: not a cut.
+    scan.heads.last_mut().unwrap().flags = Flags::default();
+    scan.heads[6].counters.step_1 = 5;
+    assert!(run(&scan).is_ok());
+}
