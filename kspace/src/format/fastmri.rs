@@ -66,7 +66,7 @@ pub(super) fn open(file: Hdf5) -> Result<FastMri> {
     let padding = fit_header(&mut header, &shape, &mut warnings);
     let acquired = slices.acquired()?;
     compare(&acquired, mask.as_deref(), padding, &mut warnings);
-    let heads: Vec<ReadoutHead> = acquired
+    let mut heads: Vec<ReadoutHead> = acquired
         .iter()
         .enumerate()
         .flat_map(|(slice, columns)| {
@@ -76,6 +76,7 @@ pub(super) fn open(file: Hdf5) -> Result<FastMri> {
         .zip(0..)
         .map(|((slice, column), number)| head(&shape, slice, column, number))
         .collect();
+    super::end(&mut heads);
     if heads.is_empty() {
         return Err(Error::corrupt("the fastMRI file", "nothing but zeros", "k-space samples"));
     }

@@ -240,6 +240,13 @@ fn check_readouts(found: u64) -> Result<()> {
     Ok(())
 }
 
+/// Marks the last readout of an array that is complete, however few lines its last slice has.
+fn end(heads: &mut [ReadoutHead]) {
+    if let Some(last) = heads.last_mut() {
+        last.flags = last.flags.with(Flags::LAST_IN_MEASUREMENT);
+    }
+}
+
 /// A readout was asked for that the scan does not have.
 fn no_such_readout(readout: usize, readouts: usize) -> Error {
     Error::corrupt("a readout number", readout, format!("less than {readouts}"))

@@ -84,6 +84,7 @@ pub(super) fn open(map: Mapped) -> Result<IsmrmrdStream> {
                 }
                 at.skip(sample_bytes(&head))?;
                 heads.push(head);
+                super::check_readouts(heads.len() as u64)?;
             }
             IMAGE => skip_image(&mut at)?,
             WAVEFORM => {

@@ -15,6 +15,8 @@ use crate::{Error, Result};
 
 /// Real headers have a few kilobytes; vendor protocols copied into them some hundred.
 pub(super) const MAX_BYTES: usize = 16 << 20;
+/// An image, its calibration scan and a few more.
+const MAX_ENCODINGS: usize = 64;
 /// The schema nests six deep.
 const MAX_DEPTH: usize = 64;
 /// Real headers have some hundred elements; parameters of vendors make it thousands.
@@ -114,6 +116,11 @@ pub fn parse(text: &str) -> Result<(Header, Vec<String>)> {
         },
         None => Sequence::default(),
     };
+    let encodings = root.all("encoding").count();
+    if encodings > MAX_ENCODINGS {
+        let (found, limit) = (encodings as u64, MAX_ENCODINGS as u64);
+        return Err(Error::Limit { what: "the number of encodings of the XML header", found, limit });
+    }
     let header = Header {
         h1_frequency_hz: root.number(&["experimentalConditions", "H1resonanceFrequency_Hz"], log),
         system,

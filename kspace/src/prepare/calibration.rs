@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::sort::{Key, Line};
+use super::sort::{self, Key, Line};
 use super::triage::Triage;
 use super::volume::{Axes, block};
 use super::{Group, Log};
@@ -31,6 +31,24 @@ pub(super) struct Apart {
 }
 
 impl Apart {
+    /// A block of neighbouring rows, cut so that the row at the centre of k-space is at half of them. A block that lies so far to
+    /// one side that less than half would be left stays whole: what it is taken for its centre then is not.
+    pub(super) fn new(origin: Origin, mut lines: Vec<Line>, centre: usize) -> Self {
+        let (first, end) =
+            lines.iter().fold((usize::MAX, 0), |(first, end), line| (first.min(line.row), end.max(line.row + 1)));
+        let below = centre.saturating_sub(first);
+        let above = end.saturating_sub(centre);
+        // With n rows, n / 2 lie below the centre and the rest, the centre among them, from it on.
+        let balanced = (2 * below + 1).min(2 * above);
+        let range = match 2 * balanced >= end.saturating_sub(first) {
+            true => centre - balanced / 2..centre - balanced / 2 + balanced,
+            false => first..end,
+        };
+        lines.retain(|line| range.contains(&line.row));
+        lines.iter_mut().for_each(|line| line.row -= range.start);
+        Self { origin, lines }
+    }
+
     /// Whether the lines are of a separate scan.
     pub(super) fn is_separate(&self) -> bool {
         self.origin == Origin::Reference
@@ -40,9 +58,10 @@ impl Apart {
         self.lines.iter().map(|line| line.row + 1).max().unwrap_or(0)
     }
 
-    /// The `count` rows in the middle.
+    /// The `count` rows around the one at half of them, which comes to lie at half of `count`.
     fn middle(mut self, count: usize) -> Self {
-        let first = (self.rows() - count.min(self.rows())) / 2;
+        let rows = self.rows();
+        let first = rows / 2 - count.min(rows) / 2;
         self.lines.retain(|line| (first..first + count).contains(&line.row));
         self.lines.iter_mut().for_each(|line| line.row -= first);
         self
@@ -66,20 +85,22 @@ pub(super) fn assign(
         groups.iter_mut().for_each(|group| group.calibration = None);
         return Ok(None);
     }
-    if !reference.is_empty() && !same_spacing(triage, axes) {
+    let flat = reference.values().flatten().all(|line| line.partition == 0);
+    if !reference.is_empty() && (!same_spacing(triage, axes) || axes.partitions == 1 && !flat) {
         log.warn("the separate calibration scan covers another field of view than the image and is left out");
         reference.clear();
     }
-    let frames = frames(groups);
+    let reference_centre = sort::reference_centre(&reference, triage, axes);
+    let frames = frames(groups, axes);
     let mut used = [0usize; 2];
     for group in groups.iter_mut() {
         let embedded = group.sampling.acs_lines;
         let separate = matching(&reference, &group.key).map(|lines| {
             let mut lines: Vec<Line> = lines.iter().map(|line| axes.turn(*line)).collect();
             centre_partitions(&mut lines, axes.partitions);
-            Apart { origin: Origin::Reference, lines: block(&lines) }
+            Apart::new(Origin::Reference, block(&lines), reference_centre)
         });
-        let frames = frames.get(&frame(&group.key)).map(|lines| Apart { origin: Origin::Image, lines: lines.clone() });
+        let frames = frames.get(&frame(&group.key)).cloned();
         let best = [separate, group.calibration.take(), frames].into_iter().flatten().max_by_key(Apart::rows);
         group.calibration = best.filter(|apart| accelerated(group) && apart.rows() > embedded);
         if let Some(apart) = &group.calibration {
@@ -92,7 +113,7 @@ pub(super) fn assign(
         }
         return Ok(None);
     }
-    let lines = complete(groups)?;
+    let lines = complete(groups, axes.rows / 2)?;
     log.step(
         "separate_calibration",
         [("lines", json!(lines)), ("of_the_image", json!(used[0])), ("of_a_separate_scan", json!(used[1]))],
@@ -101,12 +122,12 @@ pub(super) fn assign(
 }
 
 /// Brings the calibration lines of all groups to one number, taking those within the image where there are no others.
-fn complete(groups: &mut [Group]) -> Result<usize> {
+fn complete(groups: &mut [Group], centre: usize) -> Result<usize> {
     for group in groups.iter_mut().filter(|group| group.calibration.is_none()) {
         let sampling = group.sampling;
         let range = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
         let lines: Vec<Line> = group.lines.iter().filter(|line| range.contains(&line.row)).copied().collect();
-        group.calibration = Some(Apart { origin: Origin::Image, lines: block(&lines) });
+        group.calibration = Some(Apart::new(Origin::Image, block(&lines), centre));
     }
     let rows = |group: &Group| group.calibration.as_ref().map_or(0, Apart::rows);
     let lines = groups.iter().map(rows).min().unwrap_or(0);
@@ -124,12 +145,14 @@ fn complete(groups: &mut [Group]) -> Result<usize> {
 
 /// Whether separate calibration lines are as far apart in k-space as those of the image.
 fn same_spacing(triage: &Triage<'_>, axes: &Axes) -> bool {
-    let axis = axes.row_axis();
-    let [image, reference] =
-        [triage.encoding, triage.reference_encoding].map(|encoding| encoding.encoded.field_of_view_mm[axis]);
-    let ratio = reference / image;
-    // Where the header says nothing, nothing speaks against it.
-    !ratio.is_finite() || ratio <= 0.0 || (ratio - 1.0).abs() < SAME_FIELD_OF_VIEW
+    let same = |axis: usize| {
+        let [image, reference] =
+            [triage.encoding, triage.reference_encoding].map(|encoding| encoding.encoded.field_of_view_mm[axis]);
+        let ratio = reference / image;
+        // Where the header says nothing, nothing speaks against it.
+        !ratio.is_finite() || ratio <= 0.0 || (ratio - 1.0).abs() < SAME_FIELD_OF_VIEW
+    };
+    same(axes.row_axis()) && (axes.partitions == 1 || same(axes.slice_axis()))
 }
 
 /// The separate lines of a group: of its own counters, else of its slice and contrast, else of its slice, since calibration is
@@ -156,21 +179,17 @@ const fn frame(key: &Key) -> Still {
 }
 
 /// Blocks of rows that frames give together which were acquired in turns, each on a grid with another offset (TGRAPPA, Breuer et
-/// al., MRM 53:981, 2005): their mean calibrates.
-fn frames(groups: &[Group]) -> BTreeMap<Still, Vec<Line>> {
-    let mut together = BTreeMap::<Still, Vec<&Group>>::new();
-    for group in groups {
-        together.entry(frame(&group.key)).or_default().push(group);
+/// al., MRM 53:981, 2005): the first frame of each offset. All of them would tell more, and cost more with every frame.
+fn frames(groups: &[Group], axes: &Axes) -> BTreeMap<Still, Apart> {
+    let mut together = BTreeMap::<Still, BTreeMap<usize, &Group>>::new();
+    for group in groups.iter().filter(|group| group.sampling.acceleration > 1) {
+        together.entry(frame(&group.key)).or_default().entry(group.sampling.offset).or_insert(group);
     }
-    let in_turns = |groups: &Vec<&Group>| {
-        groups.iter().any(|group| group.sampling.offset != groups[0].sampling.offset)
-            && groups.iter().all(|group| group.sampling.acceleration > 1)
+    let merged = |frames: BTreeMap<usize, &Group>| {
+        let lines: Vec<Line> = frames.values().flat_map(|group| &group.lines).copied().collect();
+        Apart::new(Origin::Image, block(&lines), axes.rows / 2)
     };
-    let merged = |groups: Vec<&Group>| {
-        let lines: Vec<Line> = groups.iter().flat_map(|group| &group.lines).copied().collect();
-        block(&lines)
-    };
-    together.into_iter().filter(|(_, groups)| in_turns(groups)).map(|(key, groups)| (key, merged(groups))).collect()
+    together.into_iter().filter(|(_, frames)| frames.len() > 1).map(|(key, frames)| (key, merged(frames))).collect()
 }
 
 #[cfg(test)]
@@ -220,13 +239,13 @@ mod tests {
         let mut groups =
             [group(0, 0, |row| row % 3 == 0), group(0, 1, |row| row % 3 == 0), group(1, 0, |row| row % 3 == 0)];
         let (found, log) = run(&mut groups, &[(0, 12), (1, 9)]);
-        assert_eq!(found.unwrap(), Some(9));
+        // Row 6 of twelve is the centre of k-space, so that nine rows have two after it.
+        assert_eq!(found.unwrap(), Some(6));
         for group in &groups {
             let apart = group.calibration.as_ref().unwrap();
-            assert_eq!((apart.origin, apart.rows(), apart.lines.len()), (Origin::Reference, 9, 9));
+            assert_eq!((apart.origin, apart.rows(), apart.lines.len()), (Origin::Reference, 6, 6));
+            assert_eq!(apart.lines[0].readout, 1003);
         }
-        // The middle nine of twelve.
-        assert_eq!(groups[0].calibration.as_ref().unwrap().lines[0].readout, 1001);
         assert_eq!(log.steps.last().unwrap().parameters["of_a_separate_scan"], 3);
     }
 
@@ -240,7 +259,8 @@ mod tests {
 
         // A slice that the separate scan lacks gives its own.
         let mut groups = [group(0, 0, |row| row % 3 == 0), group(1, 0, embedded)];
-        assert_eq!(run(&mut groups, &[(0, 16)]).0.unwrap(), Some(13));
+        // Rows 9 to 21 with the centre at row 16: 10 to 21 of them lie evenly around it.
+        assert_eq!(run(&mut groups, &[(0, 16)]).0.unwrap(), Some(12));
         assert_eq!(groups[1].calibration.as_ref().unwrap().origin, Origin::Image);
         let mut groups = [group(0, 0, |row| row % 3 == 0), group(1, 0, |row| row % 3 == 0)];
         assert!(run(&mut groups, &[(0, 16)]).0.is_err());
@@ -255,6 +275,24 @@ mod tests {
         assert_eq!(apart.lines[3].readout, 103);
         let mut still = [group(0, 0, |row| row % 2 == 0), group(0, 1, |row| row % 2 == 0)];
         assert_eq!(run(&mut still, &[]).0.unwrap(), None);
+    }
+
+    #[test]
+    fn the_centre_of_k_space_is_at_half_of_the_rows_whatever_the_block() {
+        for (rows, centre) in [(3..12, 7), (0..9, 6), (5..6, 5), (2..20, 3), (4..21, 12)] {
+            let lines: Vec<Line> = rows.clone().map(|row| line(row, row)).collect();
+            let apart = Apart::new(Origin::Image, lines, centre);
+            let whole = apart.rows() == rows.len();
+            for count in 1..=apart.rows() {
+                let middle = apart.clone().middle(count);
+                assert_eq!(middle.rows(), count);
+                let at_half = middle.lines.iter().find(|line| line.row == count / 2).unwrap();
+                assert!(whole || at_half.readout == centre, "{rows:?} {count}");
+            }
+        }
+        // Far to one side: nothing is cut.
+        assert_eq!(Apart::new(Origin::Image, (2..20).map(|row| line(row, row)).collect(), 3).rows(), 18);
+        assert_eq!(Apart::new(Origin::Image, (3..12).map(|row| line(row, row)).collect(), 7).rows(), 9);
     }
 
     #[test]

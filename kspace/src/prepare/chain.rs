@@ -75,7 +75,7 @@ impl Chain {
         let mut probes = probe::look(self, stream::Source { raw, coils: self.coils })?;
         let copies = self.groups.iter().flat_map(|group| average::copies(&group.lines)).map(<[Line]>::len).min();
         let variance = whitening.filter(|it| it.sized).map(|_| whiten::VARIANCE / copies.unwrap_or(1) as f64);
-        let estimate = probe::estimate(&probes, self.coils, self.axes.rows, variance);
+        let estimate = probe::estimate(&probes, self.coils, &self.axes, variance);
         if let Some(fewer) = compress::plan(&probes, self.coils, options.compression, log)? {
             self.shape.coils = fewer.channels();
             probes.iter_mut().for_each(|probe| probe.mix(&fewer));

@@ -128,7 +128,7 @@ mod tests {
                     .sum()
             })
             .collect();
-        Probe { samples, rows: 1, points: 40 }
+        Probe { samples, rows: 1, points: 40, of_image: true }
     }
 
     fn run(probe: &Probe, wanted: Compression) -> (Option<Mixing>, Log) {
@@ -147,7 +147,7 @@ mod tests {
             run(&probe(3, 1.0), Compression::Coils(8)).0.is_none()
                 && run(&probe(3, 1.0), Compression::None).0.is_none()
         );
-        let silent = Probe { samples: vec![Complex32::default(); 80], rows: 1, points: 10 };
+        let silent = Probe { samples: vec![Complex32::default(); 80], rows: 1, points: 10, of_image: true };
         let (none, log) = run(&silent, Compression::Coils(2));
         assert!(none.is_none() && log.warnings.len() == 1);
     }

@@ -65,8 +65,10 @@ use crate::format::RawScan;
 use crate::prepared::{Layout, Shape, SmallArrays};
 use crate::{Error, Result};
 
-/// One slice is held in memory a few times over, one slab of a 3-D scan once.
-const MAX_SLAB_BYTES: u64 = 16 << 30;
+/// A slice is held in memory about four times over while it is prepared, in a function of 10 GB.
+const MAX_SLICE_BYTES: u64 = 2 << 30;
+/// A slab of a 3-D scan is held once, beside a few of its partitions.
+const MAX_SLAB_BYTES: u64 = 7 << 30;
 /// Fewer acquired lines than one in this many is a header that does not belong to the data.
 const SPARSEST: usize = 64;
 
@@ -159,6 +161,11 @@ pub fn plan(raw: &dyn RawScan, options: &Options) -> Result<Plan> {
         scale: 1.0,
     };
     let estimate = chain.look(raw, options, whitening.as_ref(), &mut log)?;
+    let slab = chain.shape.entry_bytes()?.saturating_mul(chain.axes.partitions as u64);
+    if chain.axes.partitions > 1 && slab > MAX_SLAB_BYTES {
+        let what = "size of one slab in bytes, which fewer virtual coils (coil compression) make smaller";
+        return Err(Error::Limit { what, found: slab, limit: MAX_SLAB_BYTES });
+    }
 
     let (entries, mask, geometry) = chain.describe(encoding)?;
     let header = header::describe(raw.header(), encoding, &chain.shape, &chain.axes, &geometry, &mut log);
@@ -181,9 +188,9 @@ pub fn plan(raw: &dyn RawScan, options: &Options) -> Result<Plan> {
 /// Checks that a slice fits, and that the matrix of the header belongs to the data.
 fn check_size(sorted: &[Sorted], axes: &Axes, coils: usize, kx: usize) -> Result<()> {
     let shape = Shape { entries: sorted.len() * axes.depth(), coils, ky: axes.rows, kx, acs: None };
-    let slab = shape.entry_bytes()?.saturating_mul(axes.partitions as u64);
-    if slab > MAX_SLAB_BYTES {
-        return Err(Error::Limit { what: "size of one slice or slab in bytes", found: slab, limit: MAX_SLAB_BYTES });
+    let slice = shape.entry_bytes()?;
+    if slice > MAX_SLICE_BYTES {
+        return Err(Error::Limit { what: "size of one slice in bytes", found: slice, limit: MAX_SLICE_BYTES });
     }
     if sorted.len().saturating_mul(axes.depth()) > usize::from(u16::MAX) {
         return Err(Error::Limit { what: "number of images", found: shape.entries as u64, limit: u16::MAX.into() });
@@ -202,7 +209,8 @@ fn groups(sorted: Vec<Sorted>, axes: &Axes, triage: &triage::Triage<'_>, log: &m
     let mut parts = Vec::with_capacity(sorted.len());
     for mut entry in sorted {
         let block = volume::split(&mut entry.lines, axes, stated)?;
-        parts.push((entry, (!block.is_empty()).then_some(Apart { origin: Origin::Image, lines: block })));
+        let apart = (!block.is_empty()).then(|| Apart::new(Origin::Image, block, axes.rows / 2));
+        parts.push((entry, apart));
     }
     let lines: Vec<&[Line]> = parts.iter().map(|(entry, _)| entry.lines.as_slice()).collect();
     let samplings = sampling::detect_all(&lines, axes, triage, log)?;

@@ -121,14 +121,10 @@ impl Readout {
         Cow::Owned(rows)
     }
 
-    /// A whole readout in hybrid space, `[coil, x]`, of the encoded width, with its centre in the middle.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] for a readout that does not fit.
-    pub(super) fn hybrid(&self, index: usize, head: &ReadoutHead, samples: &[Complex32]) -> Result<Vec<Complex32>> {
-        let expected = format!("a line of {} points around the centre of k-space", self.encoded);
-        let placement =
-            self.place(head).map_err(|found| Error::corrupt(format!("readout {index}"), found, expected))?;
+    /// A whole readout in hybrid space, `[coil, x]`, of the encoded width, with its centre in the middle; `None` for one that does
+    /// not fit.
+    pub(super) fn hybrid(&self, head: &ReadoutHead, samples: &[Complex32]) -> Option<Vec<Complex32>> {
+        let placement = self.place(head).ok()?;
         let samples = self.straighten(head, Cow::Borrowed(samples));
         let coils = usize::from(head.channels).max(1);
         let mut rows = vec![Complex32::default(); coils * self.encoded];
@@ -137,7 +133,7 @@ impl Readout {
             row[placement.start..].iter_mut().zip(placement.used(samples)).for_each(|(to, from)| *to = from);
         }
         fft::Centred::inverse(self.encoded).apply(&mut rows);
-        Ok(rows)
+        Some(rows)
     }
 
     /// A worker with its own memory.

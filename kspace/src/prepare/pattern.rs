@@ -41,7 +41,7 @@ impl Plan {
     #[must_use]
     pub fn patterns(&self) -> Vec<Pattern> {
         let groups = &self.chain.groups;
-        // Lines of other frames calibrate, but are not acquired in this one.
+        // A block that is made of several frames is not acquired in any of them.
         let owners: HashMap<usize, usize> = match groups.iter().any(|group| group.calibration.is_some()) {
             true => groups.iter().enumerate().flat_map(|(at, group)| readouts(group).map(move |it| (it, at))).collect(),
             false => HashMap::new(),
@@ -66,11 +66,13 @@ impl Plan {
             let place = if calibrates { Place::Calibration } else { Place::Image };
             set(&mut places, (line.row, line.partition), place);
         }
-        if let Some(Apart { origin: Origin::Image, lines }) = &group.calibration {
+        if let Some(Apart { origin: Origin::Image, lines }) = &group.calibration
+            && lines.iter().all(|line| own(line.readout))
+        {
             // Rows of the block count from its first, which a line that is part of the image too tells.
             let rows: HashMap<usize, usize> = group.lines.iter().map(|line| (line.readout, line.row)).collect();
             let first = lines.iter().find_map(|line| rows.get(&line.readout)?.checked_sub(line.row));
-            for line in lines.iter().filter(|line| own(line.readout)) {
+            for line in lines {
                 if let Some(first) = first {
                     set(&mut places, (first + line.row, line.partition), Place::Calibration);
                 }

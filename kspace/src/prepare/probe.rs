@@ -8,6 +8,7 @@ use super::calibration::{Apart, Origin};
 use super::mixing::Mixing;
 use super::sort::Line;
 use super::stream::{Source, plane};
+use super::volume::Axes;
 use super::{Chain, Group};
 use crate::numerics::combine::rss;
 use crate::numerics::fft::ifft2c;
@@ -30,6 +31,8 @@ pub(super) struct Probe {
     pub(super) samples: Vec<Complex32>,
     pub(super) rows: usize,
     pub(super) points: usize,
+    /// Whether the samples are of the image and not of a calibration scan of another moment.
+    pub(super) of_image: bool,
 }
 
 impl Probe {
@@ -73,7 +76,7 @@ fn of(chain: &Chain, source: Source<'_>, group: &Group) -> Result<Probe> {
     lines.retain(|line| rows.binary_search(&line.row).is_ok());
     let readout = chain.readout_of(origin);
     let samples = plane(chain, source, readout, &lines, &rows)?;
-    Ok(Probe { samples, rows: rows.len(), points: readout.kept() })
+    Ok(Probe { samples, rows: rows.len(), points: readout.kept(), of_image: origin == Origin::Image })
 }
 
 /// The calibration block within an image, or the lines around the centre of one without a block.
@@ -86,14 +89,16 @@ fn embedded(group: &Group) -> Vec<Line> {
     group.lines.iter().filter(|line| range.contains(&line.row)).copied().collect()
 }
 
-/// The signal to noise ratio of a fully sampled image of `lines` lines; `None` where the noise cannot be told. `variance`
-/// is the complex noise variance of a sample where it is known.
-pub(super) fn estimate(probes: &[Probe], coils: usize, lines: usize, variance: Option<f64>) -> Option<Estimate> {
+/// The signal to noise ratio of a fully sampled image; `None` where the noise cannot be told, or where only another scan was looked
+/// at. `variance` is the complex noise variance of a sample where it is known.
+pub(super) fn estimate(probes: &[Probe], coils: usize, axes: &Axes, variance: Option<f64>) -> Option<Estimate> {
     let mut ratios = Vec::new();
-    for probe in probes {
+    // The central partition of a unitary transform is the sum of all slices over the root of their number.
+    let slab = (axes.partitions as f64).sqrt();
+    for probe in probes.iter().filter(|probe| probe.of_image) {
         let samples = ArrayView3::from_shape((coils, probe.rows, probe.points), &probe.samples).ok()?.to_owned();
         let noise = variance.or_else(|| noise_of(&samples)).filter(|noise| *noise > 0.0)?;
-        let signal = object_mean(&samples) * (probe.rows as f64 / lines as f64).sqrt();
+        let signal = object_mean(&samples) * (probe.rows as f64 / axes.rows as f64).sqrt() / slab;
         ratios.push(signal / (noise / 2.0).sqrt());
     }
     let strongest = ratios.into_iter().fold(0.0, f64::max);

@@ -102,7 +102,7 @@ fn detect(rows: &[(usize, bool)], lines: usize, stated: Option<usize>) -> Result
     };
     // Next to the block a gap can be smaller than the acceleration, so where hardly any line lies outside it, several
     // grids fit and the header decides.
-    let candidates = stated.filter(|stated| *stated >= largest.max(2)).into_iter().chain([largest]);
+    let candidates = stated.filter(|stated| (largest.max(2)..=lines).contains(stated)).into_iter().chain([largest]);
     let Some(acceleration) = candidates.into_iter().find(regular) else {
         let mut gaps: Vec<usize> = rows.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|gap| *gap > 1).collect();
         gaps.sort_unstable();

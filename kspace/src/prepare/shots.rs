@@ -35,7 +35,7 @@ impl Shots {
 /// Measures the phase between the directions of an echo planar scan. A scan without reversed lines needs no correction.
 ///
 /// # Errors
-/// Errors of `raw`, and [`Error::Corrupt`] for navigators that do not fit the encoded matrix.
+/// Errors of `raw`, and [`Error::Corrupt`] for navigators of another number of channels.
 pub(super) fn plan(raw: &dyn RawScan, triage: &Triage<'_>, readout: &Readout, log: &mut Log) -> Result<Shots> {
     let heads = raw.heads();
     let reversed = |index: &usize| heads.get(*index).is_some_and(|head| head.flags.has(Flags::REVERSE));
@@ -122,7 +122,9 @@ fn measure(raw: &dyn RawScan, train: &[usize], readout: &Readout, coils: usize) 
             return Err(Error::corrupt(format!("phase correction line {index}"), found, format!("{coils} channels")));
         }
         let samples = raw.samples(*index)?;
-        rows.push((head.flags.has(Flags::REVERSE), readout.hybrid(*index, head, &samples)?));
+        // Navigators of another length belong to another encoding; their lines stay uncorrected.
+        let Some(hybrid) = readout.hybrid(head, &samples) else { return Ok(None) };
+        rows.push((head.flags.has(Flags::REVERSE), hybrid));
     }
     let navigators: Vec<Navigator<'_>> =
         rows.iter().map(|(reversed, rows)| Navigator { reversed: *reversed, rows }).collect();

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Log;
 use super::triage::Triage;
+use super::volume::Axes;
 use crate::format::header::{Encoding, Limit};
 use crate::format::{Counters, Flags, RawScan, ReadoutHead};
 use crate::prepared::SAMPLE_BYTES;
@@ -165,6 +166,18 @@ pub(super) fn sort_reference(raw: &dyn RawScan, reference: &[usize]) -> BTreeMap
         sorted.entry(Key::from(&head.counters)).or_default().push(line);
     }
     sorted
+}
+
+/// Row at the centre of k-space among the rows of [`sort_reference`], in the order of the axes: as the header of the calibration
+/// scan states it, else the middle of its rows.
+pub(super) fn reference_centre(reference: &BTreeMap<Key, Vec<Line>>, triage: &Triage<'_>, axes: &Axes) -> usize {
+    let rows = reference.values().flatten().map(|line| axes.turn(*line).row + 1).max().unwrap_or(0);
+    let limits = &triage.reference_encoding.limits;
+    let limit = if axes.exchanged { limits.step_2 } else { limits.step_1 };
+    // The limits of the image say nothing of lines that share its encoding.
+    let own = !std::ptr::eq(triage.encoding, triage.reference_encoding);
+    let stated = limit.filter(|_| own).and_then(|limit| limit.center.checked_sub(limit.minimum));
+    stated.map(usize::from).filter(|centre| (1..rows).contains(centre)).unwrap_or(rows / 2)
 }
 
 /// Compares entries of the same contrast and set, which are acquired alike. In a measurement that was cut the short ones

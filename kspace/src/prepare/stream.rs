@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::average::copies;
 use super::calibration::Apart;
 use super::echo::Placement;
+use super::epi::PhaseCorrection;
 use super::oversampling::Readout;
 use super::slab;
 use super::sort::Line;
@@ -147,7 +148,10 @@ pub(super) fn plane(
     for copies in copies(lines) {
         let Ok(slot) = rows.binary_search(&copies[0].row) else { continue };
         for line in copies {
-            let phase = chain.shots.of(line.readout);
+            // A slope counts points across one field of view, which another readout divides into more or fewer.
+            let stretch = chain.readout.encoded() as f64 / readout.encoded() as f64;
+            let stretched = |it: &PhaseCorrection| PhaseCorrection { slope: it.slope * stretch, ..*it };
+            let phase = chain.shots.of(line.readout).map(|coils| coils.iter().map(stretched).collect::<Vec<_>>());
             readouts.push((read(source, readout, line)?, phase, chain.scale / copies.len() as f32, slot));
         }
     }
@@ -159,7 +163,7 @@ pub(super) fn plane(
             for ((samples, placement), phase, weight, slot) in &readouts {
                 let count = samples.len() / coils;
                 let row = &mut plane[slot * kx..(slot + 1) * kx];
-                let phase = phase.and_then(|coils| coils.get(coil));
+                let phase = phase.as_ref().and_then(|coils| coils.get(coil));
                 worker.add(&samples[coil * count..(coil + 1) * count], *placement, phase, *weight, row);
             }
         },

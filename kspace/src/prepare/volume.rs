@@ -4,7 +4,7 @@
 //! centred transform along it turns the scan into independent 2-D problems, one a slice. Where only the second direction
 //! is accelerated, the two change places, and the images are slices along the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use contract::prepared::Step;
@@ -144,7 +144,8 @@ fn ranges(lines: &[Line]) -> Result<BTreeMap<usize, Range<usize>>> {
 }
 
 /// Takes the lines out of `lines` that are there for calibration only, because they lie between lines of the grid and were acquired for
-/// fewer partitions than these. Gives the calibration block that they complete: neighbouring rows with the same partitions.
+/// fewer partitions than these. Gives the calibration block that they complete: neighbouring rows with the same partitions, with
+/// rows where they are.
 pub(super) fn split(lines: &mut Vec<Line>, axes: &Axes, stated: Option<usize>) -> Result<Vec<Line>> {
     if axes.partitions == 1 {
         return Ok(Vec::new());
@@ -173,31 +174,19 @@ pub(super) fn split(lines: &mut Vec<Line>, axes: &Axes, stated: Option<usize>) -
 }
 
 /// The largest calibration block in `lines`: the longest run of neighbouring rows and the partitions that all of them have.
-/// Rows count from the block's first.
+/// Rows stay where they are.
 pub(super) fn block(lines: &[Line]) -> Vec<Line> {
-    let mut rows: Vec<usize> = lines.iter().map(|line| line.row).collect();
-    rows.sort_unstable();
-    rows.dedup();
-    let run = rows.chunk_by(|a, b| b - a == 1).max_by_key(|run| run.len()).unwrap_or_default();
-    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Vec::new() };
-    let inside = |line: &&Line| (*first..=*last).contains(&line.row);
-    let mut common: Option<Vec<usize>> = None;
-    for row in run {
-        let mut own: Vec<usize> = lines.iter().filter(|line| line.row == *row).map(|line| line.partition).collect();
-        own.sort_unstable();
-        own.dedup();
-        common = Some(match common {
-            None => own,
-            Some(others) => others.into_iter().filter(|partition| own.binary_search(partition).is_ok()).collect(),
-        });
+    let mut rows = BTreeMap::<usize, BTreeSet<usize>>::new();
+    for line in lines {
+        rows.entry(line.row).or_default().insert(line.partition);
     }
-    let common = common.unwrap_or_default();
-    let mut block: Vec<Line> = lines
-        .iter()
-        .filter(inside)
-        .filter(|line| common.binary_search(&line.partition).is_ok())
-        .map(|line| Line { row: line.row - first, ..*line })
-        .collect();
+    let numbers: Vec<usize> = rows.keys().copied().collect();
+    let run = numbers.chunk_by(|a, b| b - a == 1).max_by_key(|run| run.len()).unwrap_or_default();
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Vec::new() };
+    let of_run = rows.range(first..=last).map(|(_, partitions)| partitions.clone());
+    let common = of_run.reduce(|common, own| &common & &own).unwrap_or_default();
+    let inside = |line: &&Line| (first..=last).contains(&&line.row) && common.contains(&line.partition);
+    let mut block: Vec<Line> = lines.iter().filter(inside).copied().collect();
     block.sort_by_key(|line| (line.partition, line.row, line.readout));
     block
 }
@@ -258,7 +247,7 @@ mod tests {
         assert!(lines.iter().all(|line| line.row % 2 == 0) && lines.len() == 64);
         // Rows 6 to 10 and partitions 2 to 5.
         assert_eq!(calibration.len(), 20);
-        assert!(calibration.iter().all(|line| line.row < 5 && (2..6).contains(&line.partition)));
+        assert!(calibration.iter().all(|line| (6..11).contains(&line.row) && (2..6).contains(&line.partition)));
     }
 
     #[test]

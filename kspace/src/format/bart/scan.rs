@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::dims::{AVERAGE, COIL, DIMENSIONS, Dims, ECHO, PHASE_1, PHASE_2, READ, SLICE, TIME, TIME_2, check, samples};
 use crate::format::header::{Encoding, Header, Limit, Space};
 use crate::format::mapped::{self, Mapped};
-use crate::format::{Counters, RawScan, ReadoutHead, check_readouts, no_such_readout};
+use crate::format::{Counters, RawScan, ReadoutHead, check_readouts, end, no_such_readout};
 use crate::{Complex32, Error, Result};
 
 const SAMPLE_BYTES: usize = size_of::<Complex32>();
@@ -35,6 +35,7 @@ pub(super) fn open(dims: Dims, map: Mapped) -> Result<BartScan> {
     let lines = Lines { dims, next: Some([0; DIMENSIONS]) };
     let heads = lines.filter(|at| scan.is_acquired(at)).zip(0..).map(|(at, number)| head(&dims, &at, number));
     scan.heads = heads.collect();
+    end(&mut scan.heads);
     if scan.heads.is_empty() {
         return Err(Error::corrupt("the BART .cfl file", "nothing but zeros", "k-space samples"));
     }

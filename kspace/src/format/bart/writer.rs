@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::Permissions;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,11 @@ impl Writer {
         let mut header = scratch(&self.stem)?;
         let text = text(&self.dims);
         header.write_all(text.as_bytes()).map_err(failed())?;
+        // A header that is there belongs to other samples: without one there is no array until this one is complete.
+        match std::fs::remove_file(with_ending(&self.stem, "hdr")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed()(error)),
+            _ => {}
+        }
         persist(samples, &with_ending(&self.stem, "cfl"))?;
         persist(header, &with_ending(&self.stem, "hdr"))?;
         Ok(bytes + text.len() as u64)
@@ -78,14 +83,13 @@ fn with_ending(stem: &Path, ending: &str) -> PathBuf {
 
 fn scratch(stem: &Path) -> Result<NamedTempFile> {
     let folder = stem.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    NamedTempFile::new_in(folder).map_err(Error::io("making the BART array"))
+    // As readable as any new file of this person; the error's own text would name the folder.
+    let file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
+    file.map_err(|error| Error::io("making the BART array")(error.kind().into()))
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
-    let failed = || Error::io("writing the BART array");
-    // A scratch file is private; what a person asked for is as readable as any new file.
-    file.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(failed())?;
-    file.persist(path).map_err(|error| failed()(error.error))?;
+    file.persist(path).map_err(|error| Error::io("writing the BART array")(error.error.kind().into()))?;
     Ok(())
 }
 

@@ -134,6 +134,10 @@ fn calibration_encoding(image: &Encoding, lines: &[Line<'_>]) -> Encoding {
     own.encoded.matrix = [x, y.size, z.size];
     own.recon.matrix = [(x as f64 / oversampling).round() as usize, y.size, z.size];
     (own.limits.step_1, own.limits.step_2) = (Some(step_1), Some(step_2));
+    // Echo planar images are often calibrated by lines of a gradient echo.
+    if !lines.iter().any(|(head, _)| head.flags.has(Flags::REVERSE)) {
+        (own.trajectory, own.ramp) = (Trajectory::Cartesian, None);
+    }
     own
 }
 

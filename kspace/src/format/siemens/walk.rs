@@ -3,7 +3,7 @@
 use super::mdh::{self, Generation, Mdh, bit, has, u16_at};
 use super::orientation;
 use super::raid::Measurement;
-use crate::format::ReadoutHead;
+use crate::format::{ReadoutHead, check_readouts};
 use crate::{Error, Result};
 
 /// Measurements start at multiples of this; what precedes is filled up.
@@ -81,6 +81,7 @@ pub(super) fn walk(
         found.bits |= mdh.mask;
         if keep(mdh.mask) {
             found.heads.push(head(&mdh));
+            check_readouts(found.heads.len() as u64)?;
             found.places.push(at);
             found.centers.push(mdh.center);
         }
