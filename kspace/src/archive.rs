@@ -73,7 +73,7 @@ pub struct RawFile {
     pub container: Vec<&'static str>,
 }
 
-/// A raw data file that lacks its other half.
+/// A file that is damaged, encrypted, without its other half, or of a kind that must be converted.
 #[derive(Debug)]
 pub struct Refused {
     /// As [`RawFile::name`].
@@ -87,14 +87,14 @@ pub struct Refused {
 pub struct Extracted {
     /// Raw data files, in the order of the archive.
     pub files: Vec<RawFile>,
-    /// Raw data files that cannot be read by themselves.
+    /// Files that are not read, in the order of the archive.
     pub refused: Vec<Refused>,
     /// What else there was.
     pub others: Vec<Content>,
 }
 
 /// Copies the raw data files in `input` to the folder `scratch`, as `0.h5`, `1.dat` and so on, reading `input` to its
-/// end. On an error, what was stored until then is left to the caller, who owns the folder.
+/// end. A damaged file in an archive that is whole is refused by itself. On an error, what was stored until then is left to the caller, who owns the folder.
 ///
 /// # Errors
 /// [`Error::Truncated`] when the archive ends early, [`Error::Corrupt`] when it is damaged, [`Error::Limit`] when a
@@ -104,7 +104,13 @@ pub fn extract(input: impl Read, scratch: &Path, limits: &Limits) -> Result<Extr
     let meter = Meter::new(*limits);
     let mut walk = Walk::new(meter.clone(), Scratch::new(scratch));
     let packed = walk.visit(Box::new(meter.source(input)), Member::default(), None)?;
-    let extracted = walk.finish();
+    let mut extracted = walk.finish();
+    if extracted.files.is_empty()
+        && extracted.refused.len() == 1
+        && let Some(only) = extracted.refused.pop()
+    {
+        return Err(only.error);
+    }
     if extracted.files.is_empty() && extracted.refused.is_empty() {
         return Err(match extracted.others.as_slice() {
             [bare] if !packed => bare.refusal(),

@@ -77,6 +77,19 @@ impl Error {
         Self::Unsupported { what: what.into(), advice: advice.into() }
     }
 
+    /// The error of a file that came whole, out of an archive: nothing more of it is on its way, so an early end is damage.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        match self {
+            Self::Truncated { what, found, expected } => Self::Corrupt {
+                what,
+                found: format!("{found} bytes in an archive that is whole"),
+                expected: format!("at least {expected}: export the scan again"),
+            },
+            error => error,
+        }
+    }
+
     /// What happens next: trouble of the system is tried again, and so is a file that may still be arriving;
     /// everything else will not mend itself.
     #[must_use]

@@ -80,7 +80,11 @@ pub fn open(path: &Path, temp_dir: &Path) -> Result<Input> {
     let mut head = Vec::new();
     (&file).take(Content::HEAD_LENGTH).read_to_end(&mut head).map_err(Error::io("reading the input"))?;
     if Content::of(&head).is_raw() || bart::is_samples(path) {
-        let bytes = file.metadata().map_err(Error::io("reading the input"))?.len();
+        let mut bytes = file.metadata().map_err(Error::io("reading the input"))?.len();
+        if has_ending(path, "hdr") {
+            // The samples; where there are none, opening the header says so.
+            bytes += std::fs::metadata(path.with_extension("cfl")).map_or(0, |samples| samples.len());
+        }
         let (path, container, sha256) = (path.to_owned(), Vec::new(), OnceCell::new());
         return assembled(vec![RawFile { path, container, bytes, sha256 }], &[""], Vec::new(), None);
     }
@@ -109,8 +113,13 @@ fn assembled(
 ) -> Result<Input> {
     let sources: Vec<_> = files.iter().zip(names).map(|(file, name)| Source { name, path: &file.path }).collect();
     let found = assemble(&sources);
-    let unread =
-        found.refused.into_iter().map(|(file, error)| (names.get(file).copied().unwrap_or_default().to_owned(), error));
+    let unread = found.refused.into_iter().map(|(file, error)| {
+        let error = match files.get(file) {
+            Some(file) => file.explain(error),
+            None => error,
+        };
+        (names.get(file).copied().unwrap_or_default().to_owned(), error)
+    });
     let mut refused: Vec<(String, kspace::Error)> = unread.chain(halves).collect();
     if found.scans.is_empty()
         && refused.len() == 1
@@ -151,7 +160,15 @@ impl Input {
     /// The preparation of a scan; reads a bare file once to hash it.
     fn plan(&self, scan: &Scan, compression: Compression) -> Result<Plan> {
         let source_sha256 = self.files.get(scan.file).map(RawFile::sha256).transpose()?.unwrap_or_default();
-        Ok(prepare::plan(&*scan.raw, &Options { scan: None, source_sha256, compression })?)
+        let plan = prepare::plan(&*scan.raw, &Options { scan: None, source_sha256, compression });
+        Ok(plan.map_err(|error| self.explain(scan, error))?)
+    }
+
+    fn explain(&self, scan: &Scan, error: kspace::Error) -> kspace::Error {
+        match self.files.get(scan.file) {
+            Some(file) => file.explain(error),
+            None => error,
+        }
     }
 
     /// Prepares one scan. The prepared file appears complete or not at all; an output that ends in `.cfl` is a BART array with
@@ -171,7 +188,8 @@ impl Input {
         let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(dir).map_err(Error::io("making the output folder"))?;
         let file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io("making the prepared file"))?;
-        let writer = plan.write(&*scan.raw, BufWriter::with_capacity(1 << 20, file), progress)?;
+        let written = plan.write(&*scan.raw, BufWriter::with_capacity(1 << 20, file), progress);
+        let writer = written.map_err(|error| self.explain(scan, error))?;
         let file = writer.into_inner().map_err(|error| Error::io("writing the prepared file")(error.into_error()))?;
         let meta = plan.meta().clone();
         if bart::is_samples(out) {
@@ -205,6 +223,11 @@ impl Input {
 }
 
 impl RawFile {
+    /// What is wrong with it. What was packed is all there once its archive is.
+    fn explain(&self, error: kspace::Error) -> kspace::Error {
+        if self.container.is_empty() { error } else { error.settled() }
+    }
+
     fn sha256(&self) -> Result<String> {
         if let Some(known) = self.sha256.get() {
             return Ok(known.clone());

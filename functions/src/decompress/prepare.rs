@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
-use kspace::archive;
+use kspace::archive::{self, RawFile};
 use kspace::format::RawScan;
 use kspace::format::measurements::{Measurement, Source, assemble};
 use kspace::prepare::{self, Options, Plan};
@@ -20,8 +20,7 @@ pub struct Opened(Arc<Unpacked>);
 
 struct Unpacked {
     scans: Vec<Measurement>,
-    /// SHA-256 of the raw files.
-    sha256: Vec<String>,
+    files: Vec<RawFile>,
     // Dropped last, after the files in it were closed.
     _folder: TempDir,
 }
@@ -58,14 +57,18 @@ fn unpack(mut reader: Reader, task: &OpenTask) -> Result<(Opened, Vec<Found>)> {
     let sources: Vec<_> = extracted.files.iter().map(|file| Source { name: &file.name, path: &file.path }).collect();
     let measurements = assemble(&sources);
     let scans = measurements.scans.iter().map(|scan| Found { name: scan.name.clone(), refused: None });
-    let refused = measurements.refused.into_iter().map(|(file, error)| {
-        let name = sources.get(file).map(|source| source.name.to_owned()).unwrap_or_default();
-        Found { name, refused: Some(error) }
+    let refused = measurements.refused.into_iter().map(|(file, error)| match extracted.files.get(file) {
+        Some(file) => Found { name: file.name.clone(), refused: Some(of_file(file, error)) },
+        None => Found { name: String::new(), refused: Some(error) },
     });
     let mut found: Vec<_> = scans.chain(refused).collect();
-    found.extend(extracted.refused.into_iter().map(|half| Found { name: half.name, refused: Some(half.error) }));
-    let sha256 = extracted.files.into_iter().map(|file| file.sha256).collect();
-    Ok((Opened(Arc::new(Unpacked { scans: measurements.scans, sha256, _folder: folder })), found))
+    found.extend(extracted.refused.into_iter().map(|member| Found { name: member.name, refused: Some(member.error) }));
+    Ok((Opened(Arc::new(Unpacked { scans: measurements.scans, files: extracted.files, _folder: folder })), found))
+}
+
+/// What is wrong with a raw file. One that was packed is all there once its archive is.
+fn of_file(file: &RawFile, error: kspace::Error) -> kspace::Error {
+    if file.container.is_empty() { error } else { error.settled() }
 }
 
 /// Prepares one of the scans of an opened raw object.
@@ -80,11 +83,13 @@ pub async fn prepare(store: &Store, opened: &Opened, number: usize, task: Prepar
 fn write_scan(store: &Store, unpacked: &Unpacked, number: usize, task: &PrepareTask) -> Result<PutOutcome> {
     let missing = Error::Bug("a scan that was not found is to be prepared");
     let Measurement { file, scan: raw, .. } = unpacked.scans.get(number).ok_or(missing)?;
-    let sha256 = unpacked.sha256.get(*file).cloned().unwrap_or_default();
+    let file = unpacked.files.get(*file).ok_or(Error::Bug("a scan is of a file that was not unpacked"))?;
+    let sha256 = file.sha256.clone();
     let plan = prepare::plan(
         &**raw,
         &Options { scan: Some(task.scan.clone()), source_sha256: sha256.clone(), compression: task.compression },
-    )?;
+    )
+    .map_err(|error| of_file(file, error))?;
     let mut metadata = task.metadata.clone();
     metadata.insert(metadata::SHA256.to_owned(), sha256);
     let options = PutOptions {
@@ -93,14 +98,20 @@ fn write_scan(store: &Store, unpacked: &Unpacked, number: usize, task: &PrepareT
         content_type: Some("application/octet-stream".to_owned()),
     };
     let writer = store.writer(&task.prepared, options, Some(plan.byte_len()))?;
-    write(&plan, &**raw, writer, task.deadline)
+    write(&plan, &**raw, file, writer, task.deadline)
 }
 
-fn write(plan: &Plan, raw: &dyn RawScan, mut writer: Writer, deadline: Option<Instant>) -> Result<PutOutcome> {
+fn write(
+    plan: &Plan,
+    raw: &dyn RawScan,
+    file: &RawFile,
+    mut writer: Writer,
+    deadline: Option<Instant>,
+) -> Result<PutOutcome> {
     let written = plan.write(raw, Deadline { inner: &mut writer, deadline }, &mut |_, _| {}).map(drop);
     match written {
         Ok(()) => Ok(writer.finish()?),
-        Err(error) => Err(writer.abort().map_or_else(|| sort(error, deadline), Error::Store)),
+        Err(error) => Err(writer.abort().map_or_else(|| sort(of_file(file, error), deadline), Error::Store)),
     }
 }
 

@@ -33,8 +33,8 @@ struct State {
 struct TarState {
     /// Bytes the tar reader may still read before it shows the next member; none while data are read.
     header_budget: Cell<Option<u64>>,
-    /// Whether the tar reader met the end of the stream, which a whole archive marks before.
-    ended: Cell<bool>,
+    /// Whether the stream failed, or the tar reader met its end, which a whole archive marks before.
+    broken: Cell<bool>,
 }
 
 /// Watches over the headers of one tar archive.
@@ -51,9 +51,15 @@ impl TarWatch {
         self.0.header_budget.set(None);
     }
 
-    /// Whether the archive ended without its mark.
-    pub(super) fn ended_early(&self) -> bool {
-        self.0.ended.get()
+    /// The data of a member.
+    pub(super) fn data<R: Read>(&self, inner: R) -> Data<R> {
+        Data { inner, tar: Rc::clone(&self.0) }
+    }
+
+    /// Whether the archive itself, rather than a member of it, failed or ended without its mark. What follows is lost then:
+    /// some decoders go on after damage as if nothing were.
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.broken.get()
     }
 }
 
@@ -205,8 +211,13 @@ pub(super) struct Members<R> {
 
 impl<R: Read> Read for Members<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.inner.read(buffer)?;
-        self.tar.ended.set(self.tar.ended.get() || (length == 0 && !buffer.is_empty()));
+        let read = self.inner.read(buffer);
+        let broke = match &read {
+            Ok(length) => *length == 0 && !buffer.is_empty(),
+            Err(error) => error.kind() != io::ErrorKind::Interrupted,
+        };
+        self.tar.broken.set(self.tar.broken.get() || broke);
+        let length = read?;
         if let Some(budget) = self.tar.header_budget.get() {
             let Some(left) = budget.checked_sub(length as u64) else {
                 let limit = MEMBER_HEADER_BYTES;
@@ -216,6 +227,22 @@ impl<R: Read> Read for Members<R> {
             self.tar.header_budget.set(Some(left));
         }
         Ok(length)
+    }
+}
+
+/// The data of a member of a tar archive. They fail only when the archive does: what is packed in them is decoded by others.
+pub(super) struct Data<R> {
+    inner: R,
+    tar: Rc<TarState>,
+}
+
+impl<R: Read> Read for Data<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer);
+        if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            self.tar.broken.set(true);
+        }
+        read
     }
 }
 

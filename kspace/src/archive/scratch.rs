@@ -42,19 +42,29 @@ struct Stored {
     endings: Vec<&'static str>,
     bytes: u64,
     sha256: String,
+    /// Why it is refused; its files are gone then.
+    error: Option<Error>,
 }
+
+/// How much was stored when a member began.
+#[derive(Clone, Copy)]
+pub(super) struct Mark(usize);
 
 /// Stores raw files as `0.h5`, `1.dat`, `2.cfl` with `2.hdr`.
 pub(super) struct Scratch<'a> {
     dir: &'a Path,
     stored: Vec<Stored>,
+    /// Numbers that were given out; those of files that are gone are not given again.
+    numbers: usize,
+    /// The raw file that the last member turned out to be the other half of.
+    joined: Option<usize>,
     /// BART data by their path without ending: the two files can come in any order.
     pairs: BTreeMap<(String, String), usize>,
 }
 
 impl<'a> Scratch<'a> {
     pub(super) fn new(dir: &'a Path) -> Self {
-        Self { dir, stored: Vec::new(), pairs: BTreeMap::new() }
+        Self { dir, stored: Vec::new(), numbers: 0, joined: None, pairs: BTreeMap::new() }
     }
 
     /// Ending under which a member is stored, if it is raw data: by its content, and for BART data, which have no
@@ -73,11 +83,14 @@ impl<'a> Scratch<'a> {
         meter: &Meter,
     ) -> Result<u64> {
         let at = self.place(ending, member, meter)?;
-        let number = self.stored[at].number;
-        let mut file = create(&self.dir.join(format!("{number}.{ending}")))?;
-        let (bytes, sha256) = copy(stream, &mut file, meter)?;
         let stored = &mut self.stored[at];
+        if stored.error.is_some() {
+            // The other half was refused, and this one is of no use without it.
+            return io::copy(stream, &mut io::sink()).map_err(|error| meter.explain(error));
+        }
+        let mut file = create(&self.dir.join(format!("{}.{ending}", stored.number)))?;
         stored.endings.push(ending);
+        let (bytes, sha256) = copy(stream, &mut file, meter)?;
         stored.bytes += bytes;
         if ending != BART_HEADER || stored.sha256.is_empty() {
             stored.sha256 = sha256;
@@ -93,20 +106,53 @@ impl<'a> Scratch<'a> {
         if is_bart {
             let other = self.pairs.get(&key).copied();
             if let Some(at) = other.filter(|&at| !self.stored[at].endings.contains(&ending)) {
+                self.joined = Some(at);
                 return Ok(at);
             }
         }
-        let (at, limit) = (self.stored.len(), meter.limits().max_files);
-        if at as u64 >= limit {
+        let (at, number, limit) = (self.stored.len(), self.numbers, meter.limits().max_files);
+        if number as u64 >= limit {
             let what = "the number of raw data files";
-            return Err(Error::Limit { what, found: at as u64 + 1, limit });
+            return Err(Error::Limit { what, found: number as u64 + 1, limit });
         }
+        self.numbers += 1;
         if is_bart {
             self.pairs.insert(key, at);
         }
         let (endings, sha256) = (Vec::new(), String::new());
-        self.stored.push(Stored { member, number: at, endings, bytes: 0, sha256 });
+        self.stored.push(Stored { member, number, endings, bytes: 0, sha256, error: None });
         Ok(at)
+    }
+
+    /// A member begins.
+    pub(super) fn mark(&mut self) -> Mark {
+        self.joined = None;
+        Mark(self.stored.len())
+    }
+
+    /// Refuses a member, which began at `mark`, and withdraws what was stored of it. Of an archive that is everything: a
+    /// checksum of the whole tells no good file in it from a bad one.
+    pub(super) fn refuse(&mut self, Mark(from): Mark, member: Member, error: Error, meter: &Meter) -> Result<()> {
+        for withdrawn in self.stored.drain(from..) {
+            remove(self.dir, &withdrawn)?;
+        }
+        self.pairs.retain(|_, at| *at < from);
+        let half = [BART_HEADER, BART_DATA].into_iter().find(|ending| has_ending(&member.path, ending));
+        let at = match self.joined.filter(|&at| at < from) {
+            Some(at) => at,
+            None => self.place(half.unwrap_or_default(), member, meter)?,
+        };
+        let stored = &mut self.stored[at];
+        remove(self.dir, stored)?;
+        stored.endings.clear();
+        stored.endings.extend(half);
+        stored.error.get_or_insert(error);
+        Ok(())
+    }
+
+    /// An archive of this name ended: what comes later under the same name belongs to another.
+    pub(super) fn leave(&mut self, archive: &str) {
+        self.pairs.retain(|(of, _), _| of != archive);
     }
 
     /// A nameless file with the bytes of `stream`, gone once it is closed.
@@ -127,12 +173,12 @@ impl<'a> Scratch<'a> {
         let names = names::distinct(self.stored.iter().map(|stored| &stored.member));
         let mut extracted = Extracted { files: Vec::new(), refused: Vec::new(), others };
         for (stored, name) in self.stored.into_iter().zip(names) {
-            let Stored { member, number, endings, bytes, sha256 } = stored;
-            let error = match endings.as_slice() {
+            let Stored { member, number, endings, bytes, sha256, error } = stored;
+            let error = error.or_else(|| match endings.as_slice() {
                 [BART_HEADER] => Some(Error::unsupported("a BART header (.hdr) without its data", SEND_BOTH)),
                 [BART_DATA] => Some(Error::unsupported("BART data (.cfl) without their header", SEND_BOTH)),
                 _ => None,
-            };
+            });
             if let Some(error) = error {
                 extracted.refused.push(Refused { name, error });
                 continue;
@@ -151,6 +197,16 @@ const SEND_BOTH: &str = "send both in one archive, under one name";
 /// Whether a path ends in `.ending`, in any case of letters.
 fn has_ending(path: &str, ending: &str) -> bool {
     Path::new(path).extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
+}
+
+fn remove(dir: &Path, stored: &Stored) -> Result<()> {
+    // Those of a raw file that was refused before are gone already.
+    let endings = stored.endings.iter().filter(|_| stored.error.is_none());
+    for ending in endings {
+        let removed = std::fs::remove_file(dir.join(format!("{}.{ending}", stored.number)));
+        removed.map_err(Error::io("a temporary file cannot be removed"))?;
+    }
+    Ok(())
 }
 
 fn create(path: &PathBuf) -> Result<File> {

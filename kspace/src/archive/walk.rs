@@ -1,11 +1,12 @@
 //! From the outermost layer of an upload to the raw files in it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use super::codec::Codec;
 use super::content::Content;
 use super::meter::Meter;
-use super::scratch::{Member, Scratch};
+use super::scratch::{Mark, Member, Scratch};
 use super::{Extracted, zip};
 use crate::{Error, Result};
 
@@ -19,11 +20,13 @@ pub(super) struct Walk<'a> {
     meter: Meter,
     scratch: Scratch<'a>,
     others: Vec<Content>,
+    /// Kinds that were refused, and the archive each is in: one file stands for all of its kind.
+    refused: BTreeSet<(String, Content)>,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(meter: Meter, scratch: Scratch<'a>) -> Self {
-        Self { meter, scratch, others: Vec::new() }
+        Self { meter, scratch, others: Vec::new(), refused: BTreeSet::new() }
     }
 
     pub(super) fn finish(self) -> Extracted {
@@ -49,10 +52,12 @@ impl<'a> Walk<'a> {
             Content::Tar => {
                 let inside = nested(member, "tar")?;
                 self.tar(&mut whole, &inside)?;
+                self.scratch.leave(&inside.archive);
             }
             Content::Zip => {
                 let inside = nested(member, "zip")?;
                 self.zip(&mut whole, &inside)?;
+                self.scratch.leave(&inside.archive);
             }
             content => {
                 let expected = stated.filter(|_| !compressed);
@@ -75,6 +80,12 @@ impl<'a> Walk<'a> {
     /// Stores a file when it is raw data, whose length is `expected` where the container says so.
     fn file(&mut self, content: Content, stream: &mut dyn Read, member: Member, expected: Option<u64>) -> Result<()> {
         let Some(ending) = Scratch::ending(content, &member.path) else {
+            let is_packed = !member.container.is_empty();
+            let names_a_way = matches!(content, Content::OtherRaw(_) | Content::OtherArchive(_));
+            if is_packed && names_a_way && self.refused.insert((member.archive.clone(), content)) {
+                let mark = self.scratch.mark();
+                return self.scratch.refuse(mark, member, content.refusal(), &self.meter);
+            }
             self.others.push(content);
             return Ok(());
         };
@@ -112,9 +123,20 @@ impl<'a> Walk<'a> {
             let size = entry.size();
             meter.check_claim(size)?;
             // It is read to its end, so that what the tar reader reads by itself is headers only.
-            self.visit(Box::new(entry), Member { path, ..inside.clone() }, Some(size))?;
+            let member = Member { path, ..inside.clone() };
+            let mark = self.scratch.mark();
+            if let Err(error) = self.visit(Box::new(watch.data(&mut entry)), member.clone(), Some(size)) {
+                let error = of_member(error)?;
+                let drained = if watch.is_broken() { Ok(0) } else { io::copy(&mut entry, &mut io::sink()) };
+                match drained.map_err(|error| meter.explain(error)) {
+                    Err(cause @ (Error::Io { .. } | Error::Limit { .. })) => return Err(cause),
+                    Ok(_) if !watch.is_broken() => self.refuse(mark, member, error)?,
+                    // The archive broke, not the file in it.
+                    _ => return Err(error),
+                }
+            }
         }
-        if watch.ended_early() { Err(meter.truncated()) } else { Ok(()) }
+        if watch.is_broken() { Err(meter.truncated()) } else { Ok(()) }
     }
 
     /// Looks at every member of a zip archive, whose directory is at its end.
@@ -126,10 +148,37 @@ impl<'a> Walk<'a> {
                 continue;
             }
             meter.check_claim(entry.size)?;
-            let content = zip::content(&file, &entry, &meter)?;
-            self.visit(content, Member { path: entry.name.clone(), ..inside.clone() }, Some(entry.size))?;
+            let member = Member { path: entry.name.clone(), ..inside.clone() };
+            let mark = self.scratch.mark();
+            let visited = zip::content(&file, &entry, &meter)
+                .and_then(|content| self.visit(content, member.clone(), Some(entry.size)));
+            if let Err(error) = visited {
+                self.refuse(mark, member, of_member(error)?)?;
+            }
         }
         Ok(())
+    }
+
+    /// Refuses a member of an archive that is whole.
+    fn refuse(&mut self, mark: Mark, mut member: Member, error: Error) -> Result<()> {
+        member.path.truncate(without_codec(&member.path));
+        let error = match error {
+            // The bytes that were read are those of the archive.
+            Error::Truncated { .. } => {
+                let found = "a stream that ends early, though the archive itself is whole";
+                Error::corrupt("a file in the archive", found, "all of it: pack it again")
+            }
+            error => error,
+        };
+        self.scratch.refuse(mark, member, error, &self.meter)
+    }
+}
+
+/// What is wrong with a member alone; trouble of the system and limits concern everything.
+fn of_member(error: Error) -> Result<Error> {
+    match error {
+        Error::Corrupt { .. } | Error::Unsupported { .. } | Error::Truncated { .. } => Ok(error),
+        Error::Io { .. } | Error::Limit { .. } | Error::Contract(_) => Err(error),
     }
 }
 

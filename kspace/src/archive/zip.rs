@@ -32,6 +32,7 @@ pub(super) struct Entry {
     pub(super) is_file: bool,
     /// Its length once unpacked, as stated.
     pub(super) size: u64,
+    encrypted: bool,
     method: CompressionMethod,
     start: u64,
     data: u64,
@@ -51,13 +52,11 @@ pub(super) fn entries(file: &File, meter: &Meter) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in directory.files().map_err(|error| explain(error, meter))? {
         let entry = entry.map_err(|error| explain(error, meter))?;
-        if entry.encrypted() {
-            return Err(Error::unsupported("the archive is encrypted", "send it without a password"));
-        }
         entries.push(Entry {
             name: entry.name().map_err(|error| explain(error, meter))?.into_owned(),
             is_file: entry.is_file(),
             size: entry.size(),
+            encrypted: entry.encrypted(),
             method: entry.compression(),
             start: entry.header_start(),
             data: 0,
@@ -127,7 +126,13 @@ fn explain(error: ZipError, meter: &Meter) -> Error {
 }
 
 /// The content of a member, checked against its stated length and checksum when it ends.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a member that is encrypted or packed by a method that is not read.
 pub(super) fn content<'a>(file: &'a File, entry: &Entry, meter: &Meter) -> Result<Box<dyn Read + 'a>> {
+    if entry.encrypted {
+        return Err(Error::unsupported("the file in the zip archive is encrypted", "send it without a password"));
+    }
     let mut spooled = meter.spooled(file);
     spooled.seek(SeekFrom::Start(entry.data)).map_err(Error::io("the archive cannot be read"))?;
     let packed: Box<dyn Read + 'a> = Box::new(spooled.take(entry.packed));
@@ -138,7 +143,7 @@ pub(super) fn content<'a>(file: &'a File, entry: &Entry, meter: &Meter) -> Resul
         CompressionMethod::XZ => Some(Codec::Xz),
         _ => {
             let advice = "pack it again with the default settings, or as .tar.gz";
-            return Err(Error::unsupported("the zip archive uses a compression that is not read", advice));
+            return Err(Error::unsupported("the file in the zip archive has a compression that is not read", advice));
         }
     };
     let inner = match codec {

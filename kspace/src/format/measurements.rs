@@ -34,7 +34,7 @@ pub struct Source<'a> {
 /// A scan to reconstruct, with the noise that belongs to it.
 pub struct Measurement {
     /// What tells it from the others of the same input, for names of results: the name of its file, numbered from the second
-    /// scan on; empty where it is the only one.
+    /// scan of that name on; `scan` in a file without a name that holds several, and empty where it is the only one.
     pub name: String,
     /// Number of the file that it is from.
     pub file: usize,
@@ -89,7 +89,7 @@ fn sort_out(names: &[&str], opened: Vec<crate::Result<Vec<Box<dyn RawScan>>>>) -
     let several = images.len() > 1;
     for (file, scan) in images {
         let stem = names.get(file).copied().unwrap_or_default();
-        let name = if several { name(stem, &mut given) } else { String::new() };
+        let name = if several || !stem.is_empty() { name(stem, &mut given) } else { String::new() };
         found.scans.push(Measurement { name, file, scan: noise::attach(scan, file, &noises) });
     }
     found

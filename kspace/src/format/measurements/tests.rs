@@ -139,7 +139,10 @@ fn names_are_unique_and_bad_files_stand_aside() {
     assert_eq!(given, ["a", "a-2", "a-3", "scan"]);
     assert_eq!(found.scans.iter().map(|scan| scan.file).collect::<Vec<_>>(), [0, 0, 2, 3]);
     assert_eq!(found.refused.iter().map(|(file, _)| *file).collect::<Vec<_>>(), [1]);
-    assert_eq!(one_file(vec![image(2, Vec::new())]).scans[0].name, "");
+    // The only good scan beside a file that is refused keeps its name; one without a name has none to keep.
+    let lone = sort_out(&["a", "b"], vec![bad(), scans(1)]);
+    assert_eq!((lone.scans[0].name.as_str(), lone.refused[0].0), ("b", 0));
+    assert_eq!(sort_out(&[""], vec![scans(1)]).scans[0].name, "");
 }
 
 #[test]
