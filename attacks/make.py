@@ -276,6 +276,9 @@ def scans() -> dict[str, bytes]:
         "xml-external-entity.h5": hdf5(lambda file: ismrmrd(file, outside)),
         "xml-nested.h5": hdf5(lambda file: ismrmrd(file, "<a>" * 12_000)),
         "matrix-claim.h5": hdf5(lambda file: ismrmrd(file, xml(4_294_967_295))),
+        "matrix-claim-3d.h5": hdf5(
+            lambda file: ismrmrd(file, xml(8).replace("<y>8</y><z>1</z>", "<y>9000000000000</y><z>2</z>"))
+        ),
         "samples-claim.h5": hdf5(lambda file: ismrmrd(file, xml(8), 65_535, 65_535, 16)),
         "loop.h5": hdf5(loop),
         "soft-loop.h5": hdf5(soft_loop),

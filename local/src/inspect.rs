@@ -7,7 +7,7 @@ use gpu_job::engine::cost::{Machine, Work};
 use kspace::format::RawScan;
 use kspace::image::mask;
 use kspace::inspect::Report;
-use kspace::prepare::{self, Options, Plan};
+use kspace::prepare::{self, Compression, Options, Plan};
 use serde::Serialize;
 
 use crate::Result;
@@ -40,13 +40,13 @@ pub struct Cost {
     pub seconds: Option<f64>,
 }
 
-/// Looks into a scan. One that cannot be reconstructed is not an error: the report says why.
+/// Looks into a scan as it is with these virtual coils. One that cannot be reconstructed is not an error: the report says why.
 ///
 /// # Errors
 /// [`crate::Error::Data`] when the picture cannot be drawn.
-pub fn look(raw: &dyn RawScan) -> Result<Look> {
+pub fn look(raw: &dyn RawScan, compression: Compression) -> Result<Look> {
     // The hash of the source is of no interest here and costs a pass over the file.
-    let plan = prepare::plan(raw, &Options::default());
+    let plan = prepare::plan(raw, &Options { compression, ..Options::default() });
     let mut report = Report::new(raw, plan.as_ref());
     let Ok(plan) = plan else { return Ok(Look { report, reconstructs: false, cost: None, mask: None }) };
     let mut picture = Vec::new();

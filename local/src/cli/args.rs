@@ -114,6 +114,9 @@ pub(crate) struct Inspect {
     /// Folder for mask.png, a picture of the sampling, and inspect.json
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Virtual coils to keep: none, a share of the energy such as 0.998, or a number of coils
+    #[arg(long, value_name = "COILS", default_value_t)]
+    pub(crate) coils: Compression,
 }
 
 #[derive(Debug, clap::Args)]

@@ -21,7 +21,7 @@ const SAMPLINGS: usize = 4;
 
 pub(crate) fn inspect(args: &args::Inspect, config: &Config, ui: Ui) -> Result<()> {
     let bar = ui.spinner("reading");
-    let inspected = files::inspect(&args.file, &config.temp_dir)?;
+    let inspected = files::inspect(&args.file, &config.temp_dir, args.coils)?;
     bar.clear();
     if let Some(out) = &args.out {
         write(out, &inspected)?;

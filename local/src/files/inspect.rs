@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kspace::prepare::Compression;
 use serde::Serialize;
 
 use super::{Input, Scan, open};
@@ -41,13 +42,14 @@ pub struct Inspection {
 ///
 /// # Errors
 /// [`Error::Usage`] and [`Error::Io`].
-pub fn inspect(path: &Path, temp_dir: &Path) -> Result<Inspected> {
+pub fn inspect(path: &Path, temp_dir: &Path, compression: Compression) -> Result<Inspected> {
     let refused = |name, reason| Inspection { name, reason: Some(reason), ..Inspection::default() };
     let scans = match open(path, temp_dir) {
         Err(Error::Data(error)) => vec![refused(None, error.to_string())],
         result => {
             let input = result?;
-            let mut scans = input.scans.iter().map(|scan| inspect_scan(&input, scan)).collect::<Result<Vec<_>>>()?;
+            let mut scans =
+                input.scans.iter().map(|scan| inspect_scan(&input, scan, compression)).collect::<Result<Vec<_>>>()?;
             scans.extend(input.refused.iter().map(|file| refused(Some(file.name.clone()), file.reason.clone())));
             scans
         }
@@ -60,9 +62,9 @@ pub fn inspect(path: &Path, temp_dir: &Path) -> Result<Inspected> {
     Ok(Inspected { reconstructs: reason.is_none(), reason, scans })
 }
 
-fn inspect_scan(input: &Input, scan: &Scan) -> Result<Inspection> {
+fn inspect_scan(input: &Input, scan: &Scan, compression: Compression) -> Result<Inspection> {
     let file = input.files.get(scan.file);
-    let look = look(&*scan.raw)?;
+    let look = look(&*scan.raw, compression)?;
     Ok(Inspection {
         name: scan.name.clone(),
         container: file.map(|file| file.container.clone()).unwrap_or_default(),
