@@ -102,3 +102,20 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_early_in_a_whole_archive_will_not_grow() {
+        let cut = || Error::Truncated { what: "the HDF5 file".to_owned(), found: 10, expected: 20 };
+        assert_eq!(cut().disposition(), Disposition::Retry);
+        let settled = cut().settled();
+        assert_eq!(settled.disposition(), Disposition::Reject);
+        let text = settled.to_string();
+        assert!(text.contains("the HDF5 file") && text.contains("10") && text.contains("20"), "{text}");
+        let io = Error::io("reading")(std::io::ErrorKind::NotFound.into()).settled();
+        assert_eq!(io.disposition(), Disposition::Retry, "trouble of the system stays what it is");
+    }
+}
