@@ -145,6 +145,32 @@ proptest! {
     }
 
     #[test]
+    fn acquired_lines_come_out_in_their_places_whatever_the_sampling(
+        kx in 3usize..24, rows in 0usize..40, coils in 1usize..=64, acceleration in 1usize..=6, offset in 0usize..6, block in 0usize..6,
+    ) {
+        let (ky, offset) = (8 * acceleration + 9 + rows, offset % acceleration);
+        let first = ky / 2 - (acceleration + block) / 2;
+        let acquired = |row: usize| row % acceleration == offset || (first..=first + acceleration + block).contains(&row);
+        let kspace = volume([kx, ky, 1], coils);
+        let mut scan = Scan::new([kx, ky, 1]);
+        (0..ky).filter(|row| acquired(*row)).for_each(|row| scan.acquire(&kspace, row, 0, Flags::default()));
+        let reader = prepare(&scan, &Options::default());
+        prop_assert_eq!((reader.shape.coils, reader.shape.ky, reader.shape.kx, reader.shape.acs), (coils, ky, kx, None));
+        let found = reader.meta.entries[0].sampling;
+        prop_assert_eq!((found.acceleration, found.offset), (acceleration, offset));
+        prop_assert!(acceleration == 1 || found.acs_lines > acceleration + block);
+        let mut expected = kspace.index_axis(Axis(0), 0).to_owned();
+        for row in 0..ky {
+            prop_assert_eq!(reader.mask[[0, row]] == 1, acquired(row));
+            if !acquired(row) {
+                expected.slice_mut(s![.., row, ..]).fill(Complex32::default());
+            }
+        }
+        // A power of two is taken out and put back without a rounding error.
+        prop_assert_eq!(reader.entry(0).unwrap() * factor(&reader), expected);
+    }
+
+    #[test]
     fn virtual_coils_hold_the_energy_of_all(coils in 2usize..9, kept in 1usize..9) {
         let truth = volume([8, 12, 1], coils);
         let kspace = kspace_of(&truth);
