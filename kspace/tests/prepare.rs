@@ -223,3 +223,36 @@ fn a_scan_and_its_prewhitened_twin_give_the_same_image_up_to_scale() {
         assert!(apart < 1e-4, "slice {index}: {apart}");
     }
 }
+
+#[test]
+fn images_are_those_of_the_official_package() {
+    #[expect(clippy::disallowed_methods, reason = "tests with programs of others are switched on by the environment")]
+    let python = std::env::var_os("RAKI_CLOUD_PYTHON");
+    let Some(python) = python else {
+        eprintln!("skipped: RAKI_CLOUD_PYTHON does not name a Python with ismrmrd");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("full.h5");
+    phantom().write_full_ismrmrd(&path).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/image_ismrmrd.py");
+    let output = std::process::Command::new(python).arg(script).arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected: Vec<Vec<f64>> = serde_json::from_slice(&output.stdout).unwrap();
+
+    let raw = kspace::format::open(&path).unwrap();
+    let is_noise = |head: &ReadoutHead| head.flags.has(Flags::NOISE);
+    let kept: Vec<usize> = (0..raw.heads().len()).filter(|at| !is_noise(&raw.heads()[*at])).collect();
+    let heads = kept.iter().map(|at| raw.heads()[*at]).collect();
+    let scan = Twin { raw: &*raw, kept, heads, matrix: Array2::eye(8) };
+    let plan = plan(&scan, &options()).unwrap();
+    let reader = Reader::open(plan.write(&scan, Vec::new(), &mut |_, _| {}).unwrap()).unwrap();
+    assert_eq!(reader.shape.entries, expected.len());
+    for (slice, expected) in expected.iter().enumerate() {
+        let image = rss(&ifft2c(&(reader.entry(slice).unwrap() * factor(&reader.meta))));
+        assert_eq!(image.len(), expected.len());
+        let apart: f64 = image.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum();
+        let relative = (apart / expected.iter().map(|b| b * b).sum::<f64>()).sqrt();
+        assert!(relative < 1e-4, "slice {slice}: {relative}");
+    }
+}
