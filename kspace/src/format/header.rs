@@ -1,5 +1,8 @@
 //! The typed ISMRMRD XML header: the elements a reconstruction needs, by local name, whatever the prefix.
 
+/// The eight ways to lie in a scanner; anything else is free text.
+pub const POSITIONS: [&str; 8] = ["HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"];
+
 /// The header of a scan.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Header {

@@ -75,6 +75,23 @@ impl Flags {
     /// Last of the four flags of compressed samples.
     pub const COMPRESSION_4: u32 = 56;
 
+    /// Readouts that belong to no image and correct none, with their names.
+    pub const LEFT_OUT: [(u32, &str); 7] = [
+        (Self::NAVIGATION, "navigator"),
+        (Self::HP_FEEDBACK, "feedback"),
+        (Self::DUMMY, "dummy"),
+        (Self::RT_FEEDBACK, "real-time feedback"),
+        (Self::SURFACE_COIL_CORRECTION, "surface coil correction"),
+        (Self::PHASE_STABILISATION_REFERENCE, "phase stabilisation reference"),
+        (Self::PHASE_STABILISATION, "phase stabilisation"),
+    ];
+
+    /// The name of what it is that belongs to no image, if it is that.
+    #[must_use]
+    pub fn left_out(self) -> Option<&'static str> {
+        Self::LEFT_OUT.iter().find(|(number, _)| self.has(*number)).map(|(_, name)| *name)
+    }
+
     /// Whether flag `number` is set.
     #[must_use]
     pub const fn has(self, number: u32) -> bool {
@@ -153,21 +170,17 @@ impl ReadoutHead {
         (Flags::COMPRESSION_1..=Flags::COMPRESSION_4).any(|flag| self.flags.has(flag))
     }
 
+    /// Whether it is a line of an image or of its calibration: no noise and no correction.
+    #[must_use]
+    pub fn is_line(&self) -> bool {
+        let flags = self.flags;
+        !flags.has(Flags::NOISE) && !flags.has(Flags::PHASE_CORRECTION) && flags.left_out().is_none()
+    }
+
     /// Whether it is a line of an image: no noise, no correction and not for calibration alone.
     #[must_use]
     pub fn is_imaging(&self) -> bool {
-        const OTHERS: [u32; 9] = [
-            Flags::NOISE,
-            Flags::NAVIGATION,
-            Flags::PHASE_CORRECTION,
-            Flags::HP_FEEDBACK,
-            Flags::DUMMY,
-            Flags::RT_FEEDBACK,
-            Flags::SURFACE_COIL_CORRECTION,
-            Flags::PHASE_STABILISATION_REFERENCE,
-            Flags::PHASE_STABILISATION,
-        ];
-        !self.is_calibration() && !OTHERS.iter().any(|flag| self.flags.has(*flag))
+        self.is_line() && !self.is_calibration()
     }
 
     /// Whether it is a calibration line that is not part of the image.

@@ -13,16 +13,6 @@ use crate::prepare::header::acquisition;
 /// Names of trajectories and calibration modes that are repeated; others are free text of a file.
 const TRAJECTORIES: [&str; 3] = ["radial", "goldenangle", "spiral"];
 const MODES: [&str; 5] = ["embedded", "interleaved", "separate", "external", "other"];
-/// Readouts that belong to no image.
-const NEITHER: [u32; 7] = [
-    Flags::NAVIGATION,
-    Flags::HP_FEEDBACK,
-    Flags::DUMMY,
-    Flags::RT_FEEDBACK,
-    Flags::SURFACE_COIL_CORRECTION,
-    Flags::PHASE_STABILISATION_REFERENCE,
-    Flags::PHASE_STABILISATION,
-];
 
 /// Kind of a readout by its flags, in the order in which preparation asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,14 +26,13 @@ enum Kind {
 
 fn kind(head: &ReadoutHead) -> Kind {
     let flags = head.flags;
-    let calibrates = flags.has(Flags::CALIBRATION) && !flags.has(Flags::CALIBRATION_AND_IMAGING);
     if flags.has(Flags::NOISE) {
         Kind::Noise
     } else if flags.has(Flags::PHASE_CORRECTION) {
         Kind::PhaseCorrection
-    } else if NEITHER.iter().any(|number| flags.has(*number)) {
+    } else if flags.left_out().is_some() {
         Kind::Other
-    } else if calibrates {
+    } else if head.is_calibration() {
         Kind::Calibration
     } else if head.encoding != 0 {
         Kind::Other

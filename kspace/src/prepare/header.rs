@@ -8,8 +8,6 @@ use super::volume::Axes;
 use crate::format::header as raw;
 use crate::prepared::Shape;
 
-/// The eight ways to lie in a scanner; anything else is free text.
-const POSITIONS: [&str; 8] = ["HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"];
 /// Characters of a maker's or a model's name.
 const NAME_LENGTH: usize = 64;
 /// How far directions may be from unit length and from right angles.
@@ -75,7 +73,7 @@ pub(crate) fn acquisition(raw: &raw::Header) -> Header {
         model: name(&raw.system.model),
         field_strength_t: number(raw.system.field_strength_t),
         h1_frequency_hz: number(raw.h1_frequency_hz),
-        patient_position: raw.patient_position.clone().filter(|position| POSITIONS.contains(&position.as_str())),
+        patient_position: raw.patient_position.clone().filter(|position| raw::POSITIONS.contains(&position.as_str())),
         tr_ms: numbers(&raw.sequence.tr_ms),
         te_ms: numbers(&raw.sequence.te_ms),
         ti_ms: numbers(&raw.sequence.ti_ms),

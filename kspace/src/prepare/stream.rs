@@ -145,12 +145,12 @@ pub(super) fn plane(
 ) -> Result<Vec<Complex32>> {
     let (coils, kx) = (source.coils, readout.kept());
     let mut readouts = Vec::with_capacity(lines.len());
+    // A slope counts points across one field of view, which another readout divides into more or fewer.
+    let stretch = chain.readout.encoded() as f64 / readout.encoded() as f64;
+    let stretched = |it: &PhaseCorrection| PhaseCorrection { slope: it.slope * stretch, ..*it };
     for copies in copies(lines) {
         let Ok(slot) = rows.binary_search(&copies[0].row) else { continue };
         for line in copies {
-            // A slope counts points across one field of view, which another readout divides into more or fewer.
-            let stretch = chain.readout.encoded() as f64 / readout.encoded() as f64;
-            let stretched = |it: &PhaseCorrection| PhaseCorrection { slope: it.slope * stretch, ..*it };
             let phase = chain.shots.of(line.readout).map(|coils| coils.iter().map(stretched).collect::<Vec<_>>());
             readouts.push((read(source, readout, line)?, phase, chain.scale / copies.len() as f32, slot));
         }

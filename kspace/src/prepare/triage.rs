@@ -13,16 +13,6 @@ use crate::{Error, Result};
 const MAX_COILS: usize = 512;
 /// Counters of lines and of samples have 16 bits.
 const MAX_MATRIX: usize = 1 << 16;
-/// Readouts that belong to no image, and their names.
-const LEFT_OUT: [(u32, &str); 7] = [
-    (Flags::NAVIGATION, "navigator"),
-    (Flags::HP_FEEDBACK, "feedback"),
-    (Flags::DUMMY, "dummy"),
-    (Flags::RT_FEEDBACK, "real-time feedback"),
-    (Flags::SURFACE_COIL_CORRECTION, "surface coil correction"),
-    (Flags::PHASE_STABILISATION_REFERENCE, "phase stabilisation reference"),
-    (Flags::PHASE_STABILISATION, "phase stabilisation"),
-];
 
 /// Readouts by kind, as indices into [`RawScan::heads`], in the order of the file.
 pub(super) struct Triage<'a> {
@@ -73,7 +63,7 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
         } else if flags.has(Flags::PHASE_CORRECTION) {
             // Before the others: Siemens marks phase correction lines as feedback too.
             navigators.push(index);
-        } else if let Some((_, name)) = LEFT_OUT.iter().find(|(number, _)| flags.has(*number)) {
+        } else if let Some(name) = flags.left_out() {
             *left_out.entry(name).or_default() += 1;
         } else if head.encoding != 0 {
             if calibrates {

@@ -6,22 +6,9 @@ use super::matrix::{Axis, Doubt, Lines, Reach, points};
 use super::mdh::{bit, has};
 use super::protocol::Protocol;
 use super::walk::Walk;
-use crate::format::header::{Encoding, Header, Limit, Limits, Ramp, Sequence, Space, System, Trajectory};
+use crate::format::header::{Encoding, Header, Limit, Limits, POSITIONS, Ramp, Sequence, Space, System, Trajectory};
 use crate::format::{Counters, Flags, ReadoutHead};
 
-/// The eight ways to lie in a scanner; anything else is free text.
-const POSITIONS: [&str; 8] = ["HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"];
-/// Kinds of readouts that are no lines of an image.
-const NO_LINE: [u32; 8] = [
-    Flags::NOISE,
-    Flags::NAVIGATION,
-    Flags::PHASE_CORRECTION,
-    Flags::HP_FEEDBACK,
-    Flags::DUMMY,
-    Flags::RT_FEEDBACK,
-    Flags::PHASE_STABILISATION_REFERENCE,
-    Flags::PHASE_STABILISATION,
-];
 /// `alRegridMode` of a trapezoidal readout gradient.
 const TRAPEZOID: f64 = 2.0;
 /// `alRegridMode` of samples that are evenly spaced already.
@@ -91,17 +78,13 @@ type Line<'a> = (&'a ReadoutHead, [u16; 2]);
 
 /// Whether a readout is for calibration only.
 pub(super) fn is_calibration(head: &ReadoutHead) -> bool {
-    is_line(head) && head.flags.has(Flags::CALIBRATION)
-}
-
-fn is_line(head: &ReadoutHead) -> bool {
-    !NO_LINE.iter().any(|flag| head.flags.has(*flag))
+    head.is_line() && head.flags.has(Flags::CALIBRATION)
 }
 
 /// The image, and lines of a calibration scan of its own, which have a matrix of their own. Nothing where there are no lines.
 fn encodings(protocol: &Protocol<'_>, walk: &Walk, notes: &mut Notes) -> Vec<Encoding> {
     let separate = calibration_mode(protocol) == Some("separate");
-    let lines = walk.heads.iter().zip(walk.centers.iter().copied()).filter(|(head, _)| is_line(head));
+    let lines = walk.heads.iter().zip(walk.centers.iter().copied()).filter(|(head, _)| head.is_line());
     let (calibration, image): (Vec<Line<'_>>, Vec<Line<'_>>) =
         lines.partition(|(head, _)| separate && is_calibration(head));
     if image.is_empty() {
