@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::Source;
-use crate::{Record, ScanId};
+use crate::{ImageOptions, Record, ScanId};
 
 /// How missing lines are filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ pub struct UnknownName {
     expected: String,
 }
 
-fn by_name<T: Copy + fmt::Display>(what: &'static str, text: &str, all: &[T]) -> Result<T, UnknownName> {
+pub(crate) fn by_name<T: Copy + fmt::Display>(what: &'static str, text: &str, all: &[T]) -> Result<T, UnknownName> {
     all.iter().copied().find(|known| known.to_string() == text).ok_or_else(|| UnknownName {
         what,
         found: text.to_owned(),
@@ -176,6 +176,9 @@ pub struct JobSpec {
     pub seed: u64,
     /// Where to compute.
     pub device: DevicePreference,
+    /// What images are made, and in what files.
+    #[serde(default)]
+    pub images: ImageOptions,
     /// The raw object, for the manifest.
     pub source: Source,
 }

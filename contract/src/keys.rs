@@ -20,6 +20,12 @@ const RAW_ENDINGS: [&str; 7] = [".ismrmrd", ".hdf5", ".mrd", ".dat", ".cfl", ".h
 pub const PREPARED_ENDING: &str = ".safetensors";
 /// Name of the manifest below a results prefix.
 pub const MANIFEST_NAME: &str = "manifest.json";
+/// Name of the report below a results prefix.
+pub const REPORT_NAME: &str = "report.html";
+/// Name of the picture that the worklist shows, below a results prefix.
+pub const THUMBNAIL_NAME: &str = "thumbnail.png";
+/// Key of the page of all scans in the results bucket.
+pub const WORKLIST_KEY: &str = "worklist.html";
 /// User metadata entry of a prepared object that holds its scan id.
 pub const SCAN_METADATA: &str = "scan-id";
 /// User metadata entry of a raw object that asks for a reconstruction method other than the default.

@@ -19,6 +19,7 @@
 //! ([`check_schema`]); a field added with a default does not raise it.
 
 pub mod exit;
+pub mod images;
 pub mod job;
 pub mod keys;
 pub mod manifest;
@@ -28,6 +29,7 @@ pub mod scan;
 pub mod status;
 
 pub use exit::{Disposition, ExitCode};
+pub use images::ImageOptions;
 pub use job::{DevicePreference, JobSpec, Method, Refine};
 pub use keys::{Naming, ScanKeys};
 pub use manifest::Manifest;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Method, Record, Refine, ScanId};
+use crate::{ImageOptions, Method, Record, Refine, ScanId};
 
 /// Written last beside the results, with a condition, so that it exists once and only for complete results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Manifest {
     /// What followed.
     #[serde(default)]
     pub refine: Refine,
+    /// How the images were made of it, and in what files they are.
+    #[serde(default)]
+    pub images: ImageOptions,
     /// Every parameter of the method, by name.
     pub parameters: BTreeMap<String, serde_json::Value>,
     /// Seed of everything random.
@@ -40,8 +43,18 @@ pub struct Manifest {
     pub timings: Vec<Timing>,
     /// Quality numbers by name; `docs/quality.md` defines them.
     pub quality: BTreeMap<String, f64>,
+    /// Quality numbers held to their limits; one that does not keep its limit marks the scan "check this".
+    #[serde(default)]
+    pub checks: Vec<Check>,
     /// The files of the result, all complete when this record exists.
     pub outputs: Vec<Output>,
+}
+
+impl Manifest {
+    /// The limits that are broken.
+    pub fn doubts(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| !check.passed)
+    }
 }
 
 impl Record for Manifest {
@@ -86,6 +99,21 @@ pub struct Decision {
     pub choice: String,
     /// Why.
     pub reason: String,
+}
+
+/// A quality number and its limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Name of the number, as in `quality`.
+    pub name: String,
+    /// What was found.
+    pub value: f64,
+    /// The largest or smallest value without a doubt.
+    pub limit: f64,
+    /// Whether the limit is kept.
+    pub passed: bool,
+    /// One sentence for a physicist: what it means, and where the limit is broken what to look at.
+    pub sentence: String,
 }
 
 /// Time spent in a stage.

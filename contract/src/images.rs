@@ -1,0 +1,248 @@
+//! How images are made of filled k-space, and in what files they are written.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::{UnknownName, by_name};
+
+/// How coil images become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Combine {
+    /// Sensitivities from the coil images themselves (Walsh et al., MRM 43:682, 2000).
+    #[default]
+    Adaptive,
+    /// Sensitivities from the calibration lines (Uecker et al., MRM 71:990, 2014).
+    Espirit,
+    /// Root sum of squares: needs no sensitivities, has no phase, and noise lifts it where the signal is weak.
+    Rss,
+}
+
+impl Combine {
+    /// Every combination.
+    pub const ALL: [Self; 3] = [Self::Adaptive, Self::Espirit, Self::Rss];
+}
+
+impl fmt::Display for Combine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Adaptive => "adaptive",
+            Self::Espirit => "espirit",
+            Self::Rss => "rss",
+        })
+    }
+}
+
+impl FromStr for Combine {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        by_name("combination", text, &Self::ALL)
+    }
+}
+
+/// What is done about lines beyond one end of k-space that were never measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartialFourier {
+    /// They stay zero, behind a smooth edge.
+    ZeroFill,
+    /// Conjugate symmetry with the phase of the symmetric centre (Noll et al., IEEE TMI 10:154, 1991).
+    Homodyne,
+    /// Projections onto the measured lines and the phase of the centre (Haacke et al., JMR 92:126, 1991).
+    #[default]
+    Pocs,
+}
+
+impl PartialFourier {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::ZeroFill, Self::Homodyne, Self::Pocs];
+}
+
+impl fmt::Display for PartialFourier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ZeroFill => "zero-fill",
+            Self::Homodyne => "homodyne",
+            Self::Pocs => "pocs",
+        })
+    }
+}
+
+impl FromStr for PartialFourier {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        by_name("way with partial Fourier", text, &Self::ALL)
+    }
+}
+
+/// Which DICOM files are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dicom {
+    /// MR Image Storage: a file for each slice.
+    #[default]
+    Classic,
+    /// Enhanced MR Image Storage: a file for each series.
+    Enhanced,
+    /// No DICOM files.
+    None,
+}
+
+impl Dicom {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Classic, Self::Enhanced, Self::None];
+}
+
+impl fmt::Display for Dicom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Classic => "classic",
+            Self::Enhanced => "enhanced",
+            Self::None => "none",
+        })
+    }
+}
+
+impl FromStr for Dicom {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        by_name("kind of DICOM", text, &Self::ALL)
+    }
+}
+
+/// From coil images to files. As text a list of what differs from the default, such as `combine=rss,phase`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImageOptions {
+    /// How coil images become one.
+    pub combine: Combine,
+    /// What is done about lines that were never measured.
+    pub partial_fourier: PartialFourier,
+    /// Whether images have the matrix that the scanner would reconstruct, by zeros around k-space, and not the acquired one.
+    pub interpolate: bool,
+    /// Whether the brightness near the coils is evened out.
+    pub flatten: bool,
+    /// Whether the phase is written as well.
+    pub phase: bool,
+    /// Which DICOM files are written.
+    pub dicom: Dicom,
+    /// Whether an ISMRMRD image file is written as well.
+    pub ismrmrd: bool,
+}
+
+impl ImageOptions {
+    /// Why these do not go together.
+    ///
+    /// # Errors
+    /// One sentence for a person.
+    pub fn check(&self) -> Result<(), String> {
+        if self.phase && self.combine == Combine::Rss {
+            return Err("a root sum of squares has no phase: choose the combination adaptive or espirit, or leave the phase out"
+                .to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ImageOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = Self::default();
+        let mut parts = Vec::new();
+        if self.combine != plain.combine {
+            parts.push(format!("combine={}", self.combine));
+        }
+        if self.partial_fourier != plain.partial_fourier {
+            parts.push(format!("partial-fourier={}", self.partial_fourier));
+        }
+        if self.dicom != plain.dicom {
+            parts.push(format!("dicom={}", self.dicom));
+        }
+        for (name, set) in [
+            ("interpolate", self.interpolate),
+            ("flatten", self.flatten),
+            ("phase", self.phase),
+            ("ismrmrd", self.ismrmrd),
+        ] {
+            if set {
+                parts.push(name.to_owned());
+            }
+        }
+        f.write_str(&parts.join(","))
+    }
+}
+
+/// What [`ImageOptions`] accept as text.
+pub const IMAGE_OPTIONS: &str = "a list such as combine=rss,dicom=none of combine=adaptive|espirit|rss, partial-fourier=zero-fill|homodyne|pocs, \
+                                 dicom=classic|enhanced|none, interpolate, flatten, phase, ismrmrd";
+
+impl FromStr for ImageOptions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut options = Self::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let named = |error: UnknownName| error.to_string();
+            match part.split_once('=') {
+                Some(("combine", value)) => options.combine = value.parse().map_err(named)?,
+                Some(("partial-fourier", value)) => options.partial_fourier = value.parse().map_err(named)?,
+                Some(("dicom", value)) => options.dicom = value.parse().map_err(named)?,
+                None if part == "interpolate" => options.interpolate = true,
+                None if part == "flatten" => options.flatten = true,
+                None if part == "phase" => options.phase = true,
+                None if part == "ismrmrd" => options.ismrmrd = true,
+                _ => return Err(format!("unknown image option {part:?}: expected {IMAGE_OPTIONS}")),
+            }
+        }
+        options.check()?;
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn options() -> impl Strategy<Value = ImageOptions> {
+        let choices = (
+            prop::sample::select(&Combine::ALL),
+            prop::sample::select(&PartialFourier::ALL),
+            prop::sample::select(&Dicom::ALL),
+        );
+        (choices, any::<[bool; 4]>()).prop_map(
+            |((combine, partial_fourier, dicom), [interpolate, flatten, phase, ismrmrd])| {
+                let phase = phase && combine != Combine::Rss;
+                ImageOptions { combine, partial_fourier, interpolate, flatten, phase, dicom, ismrmrd }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_json_come_back(options in options()) {
+            prop_assert_eq!(options.to_string().parse(), Ok(options));
+            let json = serde_json::to_string(&options).unwrap();
+            prop_assert_eq!(serde_json::from_str::<ImageOptions>(&json).unwrap(), options);
+        }
+    }
+
+    #[test]
+    fn other_text_is_refused_with_the_choices() {
+        assert_eq!("".parse(), Ok(ImageOptions::default()));
+        assert_eq!(
+            " phase , dicom=none ".parse(),
+            Ok(ImageOptions { phase: true, dicom: Dicom::None, ..Default::default() })
+        );
+        let refused = |text: &str| text.parse::<ImageOptions>().unwrap_err();
+        assert!(refused("sharpen").contains("combine=adaptive|espirit|rss"));
+        assert!(refused("phase=yes").contains("\"phase=yes\""));
+        assert!(refused("combine=sum").contains("adaptive, espirit, rss"));
+        assert!(refused("combine=rss,phase").contains("has no phase"));
+    }
+}
