@@ -51,9 +51,10 @@ fn metadata() -> Value {
 #[test]
 fn crates_depend_only_on_what_the_architecture_allows() {
     let metadata = metadata();
-    let forbidden: [(&str, &[&str]); 5] = [
+    let forbidden: [(&str, &[&str]); 6] = [
         ("contract", &["aws-", "aws_", "tokio", "candle-", "lambda_runtime"]),
         ("kspace", &["aws-", "aws_", "tokio", "candle-", "lambda_runtime"]),
+        ("pages", &["aws-", "aws_", "tokio", "candle-", "lambda_runtime", "kspace"]),
         ("store", &["candle-", "lambda_runtime"]),
         ("functions", &["candle-"]),
         ("gpu-job", &["lambda_runtime", "aws_lambda_events"]),
