@@ -13,6 +13,7 @@ const SCRIPT: &str = concat!(
     include_str!("../../assets/common.js"),
     include_str!("../../assets/pixels.js"),
     include_str!("../../assets/slices.js"),
+    include_str!("../../assets/maps.js"),
     include_str!("../../assets/compare.js"),
     include_str!("../../assets/volume.js"),
     include_str!("../../assets/report.js"),
@@ -49,13 +50,6 @@ pub fn render(report: &Report<'_>) -> String {
         ));
     }
     let title = format!("Report of scan {}", manifest.scan);
-    html::Page {
-        title: &title,
-        style: STYLE,
-        script: SCRIPT,
-        further_scripts: &hashes,
-        pictures: "data: blob:",
-        body: &body,
-    }
-    .render()
+    html::Page { title: &title, style: STYLE, script: SCRIPT, further_scripts: &hashes, pictures: "data:", body: &body }
+        .render()
 }

@@ -31,8 +31,8 @@ pub(super) fn quality(out: &mut String, report: &Report<'_>) {
         for check in checks {
             let _ = write!(
                 out,
-                "<tr class=\"{}\"><th scope=\"row\"><span class=\"badge {}\">{}</span> {}</th><td class=\"number\">{}</td>\
-                 <td class=\"number\">{}</td><td>{}</td></tr>\n",
+                "<tr class=\"{}\"><th scope=\"row\"><span class=\"badge {}\">{}</span> {}</th><td class=\"number\" data-label=\"Found\">{}</td>\
+                 <td class=\"number\" data-label=\"Limit\">{}</td><td>{}</td></tr>\n",
                 if check.passed { "passed" } else { "broken" },
                 if check.passed { "done" } else { "check" },
                 if check.passed { "fine" } else { "check" },
@@ -61,7 +61,7 @@ pub(super) fn choices(out: &mut String, report: &Report<'_>) {
     );
     if !manifest.decisions.is_empty() {
         out.push_str(
-            "<h3>Choices</h3><table><thead><tr><th scope=\"col\">What</th><th scope=\"col\">Choice</th><th scope=\"col\">Why</th></tr>\
+            "<h3>Choices</h3><table class=\"choices\"><thead><tr><th scope=\"col\">What</th><th scope=\"col\">Choice</th><th scope=\"col\">Why</th></tr>\
              </thead><tbody>\n",
         );
         for decision in &manifest.decisions {
