@@ -12,18 +12,27 @@ TOOLS := $(VENV)/tools
 PEERS := $(VENV)/bench
 BIN := $(CURDIR)/target/debug
 IMAGE ?= raki-cloud
+CHROMIUM ?= /usr/bin/chromium
 
 # Machines of CI and laptops share cores with other work: two threads unless told otherwise.
 export RAYON_NUM_THREADS ?= 2
 export RAKI_CLOUD_PYTHON ?= $(TOOLS)/bin/python
 
-.PHONY: help demo test check bench bench-quality pictures image deploy build clean
+.PHONY: help demo test check bench bench-quality pictures image deploy build viewer test-pages clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-build: ## compile every program, in the profile that the tests use too
+build: viewer ## compile every program, in the profile that the tests use too
 	$(CARGO) build --workspace --bins --examples
+
+viewer: ## the 3-D view of reports, from npm; reports do without it where npm is missing
+	@if command -v npm >/dev/null; then $(MAKE) -s pages/viewer/node_modules/.package-lock.json; \
+	else echo "npm is missing: reports are built without their 3-D view"; fi
+
+pages/viewer/node_modules/.package-lock.json: pages/viewer/package-lock.json
+	cd pages/viewer && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error
+	touch $@
 
 demo: build ## run a scan through the whole stack on this machine; INPUT=FILE for your own, METHOD=nwg|raki|... for one method
 	$(BIN)/raki-cloud demo $(if $(INPUT),"$(INPUT)") $(if $(METHOD),--method $(METHOD))
@@ -32,6 +41,15 @@ test: build $(TOOLS)/.done ## unit, property, golden and chain tests
 	$(CARGO) test --workspace
 	$(TOOLS)/bin/python -m pytest -q -p no:cacheprovider tests/template
 	$(TOOLS)/bin/python tests/template/sam_deploy.py
+	$(MAKE) --no-print-directory test-pages
+
+test-pages: build ## report and worklist in Chromium; PAGES=FOLDER for pages of your own, SHOTS=FOLDER keeps the pictures of it
+	@if ! command -v node >/dev/null || ! command -v npm >/dev/null || ! [ -x "$(CHROMIUM)" ]; then \
+	  echo "skipped: pages in a browser, which need node, npm and Chromium"; exit 0; fi; \
+	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	(cd tests/pages && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error); \
+	pages="$(PAGES)"; [ -n "$$pages" ] || { pages="$$scratch/sample"; $(BIN)/examples/sample "$$pages"; }; \
+	CHROMIUM="$(CHROMIUM)" node tests/pages/pages.mjs "$$pages" "$(or $(SHOTS),$$scratch/shots)"
 
 check: $(TOOLS)/.done ## format, lints, template
 	$(CARGO) fmt --all --check
@@ -72,4 +90,4 @@ $(PEERS)/.done: tests/bench/requirements.txt
 	touch $@
 
 clean: ## remove what the commands above made, except compiled code
-	rm -rf $(VENV) demo-output .aws-sam
+	rm -rf $(VENV) demo-output .aws-sam pages/viewer/node_modules tests/pages/node_modules

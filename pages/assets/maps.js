@@ -41,4 +41,6 @@ const showMap = async (map, index, shared) => {
   draw();
   image.before(stage, scale);
   image.hidden = true;
+  // The colour bar says it.
+  image.closest("figure").querySelector(".range").hidden = true;
 };

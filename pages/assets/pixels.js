@@ -66,9 +66,9 @@ const colourTable = () => {
   const gamma = (linear) => 255 * (linear <= 0.0031308 ? 12.92 * linear : 1.055 * linear ** (1 / 2.4) - 0.055);
   for (let value = 0; value < 256; value += 1) {
     const share = value / 255;
-    const lightness = 0.16 + 0.76 * share;
-    const hue = ((300 - 195 * share) * Math.PI) / 180;
-    const chroma = 0.07 + 0.1 * Math.sin(Math.PI * Math.min(1, share * 0.9 + 0.05));
+    const lightness = 0.2 + 0.74 * share;
+    const hue = ((305 - 200 * share) * Math.PI) / 180;
+    const chroma = 0.1 - 0.02 * Math.sin(Math.PI * share);
     const a = chroma * Math.cos(hue);
     const b = chroma * Math.sin(hue);
     const long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;

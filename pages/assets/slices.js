@@ -167,9 +167,15 @@ const showSlices = (pictures) => {
   }
   knobs.append(width.element, level.element, whole);
   const actions = make("div", { className: "actions", id: "actions" });
-  const hint = place.count > 1 ? "Wheel or arrow keys: slices. " : "";
+  const several = place.count > 1;
+  const hint = make(
+    "p",
+    { className: "hint" },
+    make("span", { className: "mouse" }, `${several ? "Wheel or arrow keys: slices. " : ""}Drag: window and level.`),
+    make("span", { className: "touch" }, several ? "Swipe sideways: slices." : ""),
+  );
   const scroller = byId("scroller");
-  scroller.append(stage, knobs, actions, make("p", { className: "hint" }, `${hint}Drag with the mouse: window and level.`));
+  scroller.append(stage, knobs, actions, hint);
   scroller.hidden = false;
   byId("montage").hidden = true;
 

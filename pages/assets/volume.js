@@ -59,6 +59,8 @@ const showVolume = (pictures, slices) => {
       backColor: [0.03, 0.035, 0.04, 1],
       crosshairColor: [0.52, 0.75, 0.9, 0.8],
       crosshairWidth: 0.6,
+      // The patient's left on the right, as in the slices.
+      isRadiologicalConvention: true,
       isOrientationTextVisible: pictures.space.known,
       logLevel: "error",
       show3Dcrosshair: false,

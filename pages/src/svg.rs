@@ -38,7 +38,7 @@ pub struct Chart<'a> {
     pub title: &'a str,
     /// Name of the x axis.
     pub x: &'a str,
-    /// Name of the y axis, with its unit.
+    /// Unit or short name of the y axis; its name is in the caption.
     pub y: &'a str,
     /// The lines.
     pub lines: &'a [Line],
@@ -71,7 +71,7 @@ impl Chart<'_> {
 
         let mut out = format!(
             "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-            escape(&self.title.to_owned())
+            escape(self.title)
         );
         for tick in &y.ticks {
             let at = place_y(*tick);

@@ -59,7 +59,7 @@ pub fn number(value: f64) -> String {
 /// A share as a percentage.
 #[must_use]
 pub fn percent(share: f64) -> String {
-    format!("{} %", number(share * 100.0))
+    if share.is_finite() { format!("{}\u{a0}%", number(share * 100.0)) } else { number(share) }
 }
 
 /// Seconds as people say them.
@@ -115,6 +115,24 @@ pub fn sentence(text: &str) -> String {
     if text.is_empty() || text.ends_with(['.', '!', '?', '…']) { text } else { format!("{text}.") }
 }
 
+/// Quality numbers that are shares of something.
+const SHARES: [&str; 8] = [
+    "acquired_fraction",
+    "agreement",
+    "calibration_residual",
+    "filled_energy",
+    "ghosting",
+    "ghosting_level",
+    "networks",
+    "round_trip",
+];
+
+/// A quality number of the manifest.
+#[must_use]
+pub fn quality(name: &str, value: f64) -> String {
+    if SHARES.contains(&name) { percent(value) } else { number(value) }
+}
+
 /// What a quality number of the manifest is called.
 #[must_use]
 pub fn quantity(name: &str) -> String {
@@ -149,7 +167,7 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        assert_eq!(percent(0.0625), "6.25 %");
+        assert_eq!(percent(0.0625), "6.25\u{a0}%");
         assert_eq!(seconds(0.001), "< 0.01 s");
         assert_eq!(seconds(125.2), "2 min 5 s");
         assert_eq!(bytes(999), "999 B");

@@ -1,5 +1,7 @@
 //! The worklist survives hostile names, repeats and any order of events.
 
+#![allow(clippy::unwrap_used, reason = "a test panics on what it does not expect")]
+
 use std::collections::BTreeMap;
 
 use contract::{ScanId, Stage, State};

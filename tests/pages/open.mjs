@@ -61,6 +61,38 @@ export const look = (page, selector) =>
       }),
   );
 
+/** Texts that are too faint for their background: WCAG 2.2 AA asks for 4.5:1, large ones for 3:1. */
+export const faint = (page) =>
+  page.evaluate(() => {
+    const channels = (colour) => {
+      const [red, green, blue, opacity = 1] = colour.match(/[\d.]+/g).map(Number);
+      return { rgb: [red, green, blue], opacity };
+    };
+    const luminance = (rgb) => {
+      const [red, green, blue] = rgb.map((value) => (value <= 10 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const background = (element) => {
+      for (let at = element; at; at = at.parentElement) {
+        const { rgb, opacity } = channels(getComputedStyle(at).backgroundColor);
+        if (opacity > 0.5) return rgb;
+      }
+      return [255, 255, 255];
+    };
+    const found = [];
+    for (const element of document.querySelectorAll("body *")) {
+      const own = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+      if (!own || !element.checkVisibility() || element.closest("script")) continue;
+      const style = getComputedStyle(element);
+      const inside = element.closest("svg") ? style.fill : style.color;
+      const [one, other] = [luminance(channels(inside).rgb), luminance(background(element))].sort((a, b) => b - a);
+      const ratio = (one + 0.05) / (other + 0.05);
+      const large = parseFloat(style.fontSize) >= 24;
+      if (ratio < (large ? 3 : 4.5)) found.push(`${element.tagName.toLowerCase()} "${element.textContent.slice(0, 30)}" ${ratio.toFixed(2)}`);
+    }
+    return found;
+  });
+
 /** Whether anything sticks out to the right of the window. */
 export const overflow = (page) =>
   page.evaluate(() => {

@@ -1,7 +1,7 @@
 // The report: slices, comparison, 3-D view, keyboard, paper, colours.
 
 import assert from "node:assert/strict";
-import { look, open, overflow } from "./open.mjs";
+import { faint, look, open, overflow } from "./open.mjs";
 
 const SLICES = "#scroller .stage canvas";
 const WIPE = "#wipe .stage canvas";
@@ -194,6 +194,8 @@ export const report = async ({ browser, folder, shots, test, webgl }) => {
       for (const hidden of ["#scroller", "#wipe", "#theme", "#volume"]) {
         assert.equal(await page.locator(hidden).isVisible(), false, hidden);
       }
+      await page.setViewportSize({ width: 794, height: 1123 });
+      await page.screenshot({ path: `${shots}/report-print.png`, fullPage: true });
       await page.pdf({ path: `${shots}/report.pdf`, format: "A4", margin: { top: "12mm", bottom: "12mm", left: "12mm", right: "12mm" } });
     }));
 
@@ -211,6 +213,7 @@ export const report = async ({ browser, folder, shots, test, webgl }) => {
         fresh(
           async (page) => {
             assert.deepEqual(await overflow(page), []);
+            assert.deepEqual(await faint(page), []);
             assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
             await page.waitForTimeout(200);
             await page.screenshot({ path: `${shots}/report-${width}-${colorScheme}.png`, fullPage: true });

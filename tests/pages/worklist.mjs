@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { open, overflow } from "./open.mjs";
+import { faint, open, overflow } from "./open.mjs";
 
 export const worklist = async ({ browser, folder, shots, test }) => {
   const fresh = async (body, options, name = "worklist.html") => {
@@ -103,6 +103,7 @@ export const worklist = async ({ browser, folder, shots, test }) => {
         fresh(
           async (page) => {
             assert.deepEqual(await overflow(page), []);
+            assert.deepEqual(await faint(page), []);
             assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
             for (const row of await page.locator("#list img").all()) await row.scrollIntoViewIfNeeded();
             await page.waitForTimeout(200);

@@ -137,7 +137,11 @@ pub(crate) fn half(slice: &[u8], size: usize) -> Vec<u8> {
 }
 
 /// Where k-space was sampled: one line a row, two pixels high.
-pub(crate) fn mask(lines: usize, acceleration: usize, calibration: std::ops::Range<usize>) -> Result<Vec<u8>, Box<dyn Error>> {
+pub(crate) fn mask(
+    lines: usize,
+    acceleration: usize,
+    calibration: std::ops::Range<usize>,
+) -> Result<Vec<u8>, Box<dyn Error>> {
     const WIDE: usize = 256;
     let mut out = Vec::with_capacity(lines * 2 * WIDE * 3);
     for row in 0..2 * lines {

@@ -26,12 +26,19 @@ pub(crate) struct Study {
     columns: usize,
     montage: Vec<u8>,
     frames: Vec<Vec<u8>>,
-    ways: Vec<(usize, Vec<(&'static str, Vec<u8>)>, Vec<u8>)>,
+    ways: Vec<Ways>,
     gain: Vec<u8>,
     noise: Vec<u8>,
     mask: Vec<u8>,
     snr: Vec<f64>,
     residual: Vec<f64>,
+}
+
+/// One slice, filled in several ways.
+struct Ways {
+    slice: usize,
+    images: Vec<(&'static str, Vec<u8>)>,
+    apart: Vec<u8>,
 }
 
 impl Study {
@@ -57,12 +64,12 @@ impl Study {
             let (zero, grappa, best) = (of(Way::ZeroFilled), of(Way::Grappa), of(Way::Best));
             let apart: Vec<u8> = grappa.iter().zip(&best).map(|(a, b)| a.abs_diff(*b).saturating_mul(5)).collect();
             let picture = |grey: Vec<u8>| pictures::sheet(&[grey], size, 1);
-            let named = vec![
+            let images = vec![
                 ("zero-filled", picture(zero)?),
                 ("GRAPPA", picture(grappa)?),
                 ("RAKI + nwG, sparse", picture(best)?),
             ];
-            ways.push((slice, named, picture(apart)?));
+            ways.push(Ways { slice, images, apart: picture(apart)? });
         }
         let field = |spread: f64| -> Vec<Vec<u8>> {
             let one = |slice: usize| {
@@ -160,7 +167,7 @@ impl Study {
             compared: self
                 .ways
                 .iter()
-                .map(|(slice, images, apart)| Compared {
+                .map(|Ways { slice, images, apart }| Compared {
                     label: format!("Slice {} of {}", slice + 1, self.slices),
                     images: images.iter().map(|(name, png)| Named { name: (*name).to_owned(), png }).collect(),
                     differences: vec![Difference {

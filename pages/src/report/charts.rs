@@ -11,12 +11,11 @@ use crate::words;
 pub(super) fn series(series: &Series) -> Option<String> {
     let points = series.values.iter().enumerate().map(|(index, value)| ((index + 1) as f64, *value)).collect();
     let lines = [Line { name: series.name.clone(), points }];
-    let y = if series.unit.is_empty() { series.name.clone() } else { format!("{}, {}", series.name, series.unit) };
     let title = format!("{} by slice", series.name);
     let chart = Chart {
         title: &title,
         x: "slice",
-        y: &y,
+        y: &series.unit,
         lines: &lines,
         logarithmic: false,
         counted: true,

@@ -14,9 +14,9 @@ const PNG: &str = "image/png";
 pub(super) fn slices(out: &mut String, report: &Report<'_>, has_viewer: bool) {
     let slices = &report.slices;
     out.push_str("<section class=\"slices\" id=\"images\" aria-label=\"Images\">\n");
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<figure class=\"montage\" id=\"montage\"><img src=\"{}\" alt=\"Montage of the slices\"></figure>\n",
+        "<figure class=\"montage\" id=\"montage\"><img src=\"{}\" alt=\"Montage of the slices\"></figure>",
         data_url(PNG, report.montage)
     );
     if !slices.frames.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn compared(out: &mut String, report: &Report<'_>) {
     out.push_str(
         "<section id=\"compare\" aria-labelledby=\"compare-title\">\n<h2 id=\"compare-title\">Side by side</h2>\n\
          <p class=\"lead\">The same data, filled in several ways and shown with one window.</p>\n\
-         <div class=\"wipe\" id=\"wipe\" hidden></div>\n",
+         <div class=\"sides\">\n<div class=\"wipe\" id=\"wipe\" hidden></div>\n",
     );
     for (index, slice) in report.compared.iter().enumerate() {
         let _ = write!(
@@ -46,19 +46,19 @@ pub(super) fn compared(out: &mut String, report: &Report<'_>) {
         );
         for image in &slice.images {
             let name = escape(&image.name);
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<figure><img class=\"way\" src=\"{}\" alt=\"{name}, {}\"><figcaption>{name}</figcaption></figure>\n",
+                "<figure><img class=\"way\" src=\"{}\" alt=\"{name}, {}\"><figcaption>{name}</figcaption></figure>",
                 data_url(PNG, image.png),
                 escape(&slice.label)
             );
         }
         for difference in &slice.differences {
             let name = escape(&difference.name);
-            let _ = write!(
+            let _ = writeln!(
                 out,
                 "<figure><img src=\"{}\" alt=\"Difference {name}, {}\"><figcaption>{name} <span>difference, white is {} of the \
-                 images' white</span></figcaption></figure>\n",
+                 images' white</span></figcaption></figure>",
                 data_url(PNG, difference.png),
                 escape(&slice.label),
                 crate::words::percent(difference.white)
@@ -66,7 +66,7 @@ pub(super) fn compared(out: &mut String, report: &Report<'_>) {
         }
         out.push_str("</div></div>\n");
     }
-    out.push_str("</section>\n");
+    out.push_str("</div>\n</section>\n");
 }
 
 /// Noise and g-factor. Without a script the grey sheets are shown.
@@ -78,10 +78,10 @@ pub(super) fn maps(out: &mut String, report: &Report<'_>) {
         "<section id=\"maps\" aria-labelledby=\"maps-title\">\n<h2 id=\"maps-title\">Maps</h2>\n<div class=\"tiles maps\">\n",
     );
     for (index, map) in report.maps.iter().enumerate() {
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<figure class=\"map\" data-map=\"{index}\"><img id=\"map-{index}\" src=\"{}\" alt=\"{}, all slices\">\
-             <figcaption><b>{}</b> {} <span>{}</span></figcaption></figure>\n",
+             <figcaption><b>{}</b> {} <span class=\"range\">{}</span></figcaption></figure>",
             data_url(PNG, map.sheet.png),
             escape(&map.name),
             escape(&map.name),
@@ -94,7 +94,7 @@ pub(super) fn maps(out: &mut String, report: &Report<'_>) {
 
 fn range(map: &Map<'_>) -> String {
     let unit = if map.unit.is_empty() { String::new() } else { format!(" {}", map.unit) };
-    format!("From {} to {}{unit}.", number(map.low), number(map.high))
+    format!("Black is {}, white {}{unit}", number(map.low), number(map.high))
 }
 
 /// Where k-space was sampled, and how training went.
@@ -113,11 +113,11 @@ pub(super) fn sampling(out: &mut String, report: &Report<'_>) {
         "<section id=\"sampling\" aria-labelledby=\"sampling-title\">\n<h2 id=\"sampling-title\">{title}</h2>\n<div class=\"plots\">\n"
     );
     if let Some(mask) = report.mask {
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<figure class=\"plot mask\"><img src=\"{}\" alt=\"Sampling of k-space\"><figcaption>Sampling, ky from top to bottom.\
              <ul class=\"legend\"><li class=\"line\">acquired</li><li class=\"calibration\">calibration</li><li class=\"missing\">\
-             missing</li></ul></figcaption></figure>\n",
+             missing</li></ul></figcaption></figure>",
             data_url(PNG, mask)
         );
     }
@@ -145,9 +145,9 @@ pub(super) fn data(report: &Report<'_>) -> String {
     let mut out = html::json_element("pictures", &html::json(&value));
     for (index, frame) in slices.frames.iter().enumerate() {
         // Data and not an image element: a browser would unpack all frames at once.
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<script type=\"text/plain\" id=\"sheet-{index}\">{}</script>\n",
+            "<script type=\"text/plain\" id=\"sheet-{index}\">{}</script>",
             data_url(PNG, frame.sheet.png)
         );
     }

@@ -29,23 +29,24 @@ pub(super) fn quality(out: &mut String, report: &Report<'_>) {
         let mut checks: Vec<&Check> = manifest.checks.iter().collect();
         checks.sort_by_key(|check| check.passed);
         for check in checks {
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<tr class=\"{}\"><th scope=\"row\"><span class=\"badge {}\">{}</span> {}</th><td class=\"number\" data-label=\"Found\">{}</td>\
-                 <td class=\"number\" data-label=\"Limit\">{}</td><td>{}</td></tr>\n",
+                "<tr class=\"{}\"><th scope=\"row\"><span><span class=\"badge {}\">{}</span><span>{}</span></span></th><td class=\"number\" data-label=\"Found\">{}</td>\
+                 <td class=\"number\" data-label=\"Limit\">{}</td><td>{}</td></tr>",
                 if check.passed { "passed" } else { "broken" },
                 if check.passed { "done" } else { "check" },
                 if check.passed { "fine" } else { "check" },
                 escape(&words::quantity(&check.name)),
-                number(check.value),
-                number(check.limit),
+                words::quality(&check.name, check.value),
+                words::quality(&check.name, check.limit),
                 escape(&words::sentence(&check.sentence)),
             );
         }
         out.push_str("</tbody></table>\n");
     }
     let rest = manifest.quality.iter().filter(|(name, _)| !manifest.checks.iter().any(|check| check.name == **name));
-    let rows: Vec<(String, String)> = rest.map(|(name, value)| (words::quantity(name), number(*value))).collect();
+    let rows: Vec<(String, String)> =
+        rest.map(|(name, value)| (words::quantity(name), words::quality(name, *value))).collect();
     pairs(out, &rows);
     if !plots.is_empty() {
         let _ = write!(out, "<div class=\"plots\">\n{plots}</div>\n");
@@ -65,9 +66,9 @@ pub(super) fn choices(out: &mut String, report: &Report<'_>) {
              </thead><tbody>\n",
         );
         for decision in &manifest.decisions {
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n",
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>",
                 escape(&words::capital(&decision.what)),
                 escape(&decision.choice),
                 escape(&words::sentence(&decision.reason))
@@ -97,9 +98,9 @@ fn timings(out: &mut String, manifest: &Manifest) {
     }
     out.push_str("<h3>Time</h3><table class=\"times\"><tbody>\n");
     for timing in &manifest.timings {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<tr><th scope=\"row\">{}</th><td class=\"bar\">{}</td><td class=\"number\">{}</td></tr>\n",
+            "<tr><th scope=\"row\">{}</th><td class=\"bar\">{}</td><td class=\"number\">{}</td></tr>",
             escape(&words::plain(&timing.stage)),
             svg::bar(known(timing.seconds) / longest),
             words::seconds(timing.seconds)
@@ -194,17 +195,17 @@ pub(super) fn provenance(out: &mut String, report: &Report<'_>) {
     pairs(out, &rows);
     if !manifest.outputs.is_empty() {
         let total = manifest.outputs.iter().map(|output| output.bytes).sum();
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<details><summary>Files, {} with {}</summary><table class=\"files\"><thead><tr><th scope=\"col\">Name</th>\
-             <th scope=\"col\" class=\"number\">Size</th><th scope=\"col\">SHA-256</th></tr></thead><tbody>\n",
+             <th scope=\"col\" class=\"number\">Size</th><th scope=\"col\">SHA-256</th></tr></thead><tbody>",
             manifest.outputs.len(),
             words::bytes(total)
         );
         for output in &manifest.outputs {
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td><td><code>{}</code></td></tr>\n",
+                "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td><td><code>{}</code></td></tr>",
                 escape(&output.name),
                 words::bytes(output.bytes),
                 escape(&output.sha256)
@@ -222,9 +223,9 @@ pub(super) fn footer(manifest: &Manifest, viewer: Option<&Viewer>) -> String {
         escape(&manifest.tool.version)
     );
     if let Some(viewer) = viewer {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<details><summary>Licences of the 3-D view</summary><pre>{}</pre></details>\n",
+            "<details><summary>Licences of the 3-D view</summary><pre>{}</pre></details>",
             escape(viewer.licences)
         );
     }

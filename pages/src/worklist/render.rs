@@ -151,16 +151,13 @@ fn line(out: &mut String, row: &Row, group: Group) {
         }
         None => out.push_str("<span class=\"no-picture\" aria-hidden=\"true\"></span>"),
     }
-    let name = escape(&row.name);
-    match report {
-        Some(target) => {
-            let _ = write!(out, "</td><td class=\"name\"><a href=\"{target}\">{name}</a>");
-        }
-        None => {
-            let _ = write!(out, "</td><td class=\"name\"><span>{name}</span>");
-        }
-    }
-    let _ = write!(out, "<code>{}</code></td><td class=\"state\">", row.scan);
+    let (path, name) = row.name.rsplit_once('/').unwrap_or(("", &row.name));
+    let (path, name) = (escape(path), escape(name));
+    let _ = match report {
+        Some(target) => write!(out, "</td><td class=\"name\"><a href=\"{target}\">{name}</a>"),
+        None => write!(out, "</td><td class=\"name\"><b>{name}</b>"),
+    };
+    let _ = write!(out, "<span class=\"path\">{path}</span> <code>{}</code></td><td class=\"state\">", row.scan);
     // A scan that is done and doubted says so once.
     let label = if group == Group::Superseded { "Superseded" } else { words::state(row.stage, row.state) };
     let _ = write!(
@@ -171,7 +168,7 @@ fn line(out: &mut String, row: &Row, group: Group) {
     );
     let doubt = results.and_then(|results| results.doubt.as_ref()).filter(|_| group == Group::Check);
     if let Some(why) = doubt.or(row.reason.as_ref()) {
-        let _ = write!(out, "<p>{}</p>", escape(why));
+        let _ = write!(out, "<p>{}</p>", escape(&words::sentence(why)));
     }
     let method = row.results.as_ref().map_or_else(String::new, |results| escape(&results.method));
     let _ = write!(out, "</td><td class=\"method\">{method}</td>");
