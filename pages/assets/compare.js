@@ -1,4 +1,4 @@
-/* global make, byId, clamp */
+/* global make, byId, clamp, shownAt */
 // Two ways of filling the same slice, with an edge that is moved between them.
 
 const choice = (label, names, selected, change) => {
@@ -39,6 +39,7 @@ const showComparison = () => {
     if (canvas.width !== wide || canvas.height !== high) {
       canvas.width = wide;
       canvas.height = high;
+      place();
     }
     const context = canvas.getContext("2d");
     const at = Math.round((wide * view.share) / 100);
@@ -52,12 +53,16 @@ const showComparison = () => {
       context.restore();
     }
   };
+  const place = () => {
+    const box = shownAt(canvas);
+    edge.style.left = `${box.left - stage.getBoundingClientRect().left + (box.width * view.share) / 100}px`;
+  };
+  new ResizeObserver(place).observe(stage);
   const show = () => {
     const shown = names();
     left.textContent = shown[view.left];
     right.textContent = shown[view.right];
-    // The edge lies on the picture, which keeps its shape within the canvas.
-    edge.style.left = `${view.share}%`;
+    place();
     stage.setAttribute("aria-valuenow", String(Math.round(view.share)));
     stage.setAttribute("aria-valuetext", `${Math.round(view.share)} % ${shown[view.left]}, the rest ${shown[view.right]}`);
     draw();
@@ -74,7 +79,7 @@ const showComparison = () => {
   });
   let held = false;
   const follow = (event) => {
-    const box = stage.getBoundingClientRect();
+    const box = shownAt(canvas);
     move(((event.clientX - box.left) / box.width) * 100);
   };
   stage.addEventListener("pointerdown", (event) => {

@@ -1,4 +1,4 @@
-/* global make, byId, decode, tile, paint, colourTable, position, scrolls */
+/* global make, byId, decode, tile, paint, colourTable, position, scrolls, shownAt */
 // Maps of numbers in colours, which follow the slices.
 
 /** A number with three digits, as the rest of the page writes them. */
@@ -6,7 +6,7 @@ const digits = (value) => String(Number(value.toPrecision(3)));
 
 const showMap = async (map, index, shared) => {
   const image = byId(`map-${index}`);
-  const pixels = await decode(image.src);
+  const picture = await decode(image.src);
   const place = shared.count === map.sheet.count ? shared : position(map.sheet.count);
   const table = colourTable();
   const canvas = make("canvas");
@@ -16,17 +16,15 @@ const showMap = async (map, index, shared) => {
   const text = (grey) => `${digits(map.low + ((map.high - map.low) * grey) / 255)} ${map.unit}`.trim();
   let shown = null;
   const draw = () => {
-    shown = tile(pixels, map.sheet, place.index);
+    shown = tile(picture, map.sheet, place.index);
     paint(canvas, shown, map.sheet, table);
     where.textContent = `${place.index + 1} of ${place.count}`;
     value.hidden = true;
   };
   stage.addEventListener("pointermove", (event) => {
-    const box = canvas.getBoundingClientRect();
-    // The picture keeps its shape within the canvas.
-    const scale = Math.min(box.width / map.sheet.width, box.height / map.sheet.height);
-    const column = Math.floor((event.clientX - box.left - (box.width - map.sheet.width * scale) / 2) / scale);
-    const row = Math.floor((event.clientY - box.top - (box.height - map.sheet.height * scale) / 2) / scale);
+    const box = shownAt(canvas);
+    const column = Math.floor(((event.clientX - box.left) / box.width) * map.sheet.width);
+    const row = Math.floor(((event.clientY - box.top) / box.height) * map.sheet.height);
     value.hidden = column < 0 || row < 0 || column >= map.sheet.width || row >= map.sheet.height;
     if (!value.hidden) value.textContent = text(shown[row * map.sheet.width + column]);
   });

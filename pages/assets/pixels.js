@@ -9,28 +9,34 @@ const bytesOf = (base64) => {
   return bytes;
 };
 
-/** Pixels of a picture given as a `data:` link: red, green, blue and opacity. Colours stay what the file says. */
-const decode = async (link) => {
+/** The picture of a `data:` link. Its grey values stay what the file says. */
+const decode = (link) => {
   const blob = new Blob([bytesOf(link.slice(link.indexOf(",") + 1))], { type: "image/png" });
-  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
-  const canvas = make("canvas", { width: bitmap.width, height: bitmap.height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  return context.getImageData(0, 0, canvas.width, canvas.height);
+  return createImageBitmap(blob, { colorSpaceConversion: "none" });
 };
 
+// One slice at a time: a whole sheet can be more than some browsers allow for a canvas.
+const scratch = make("canvas").getContext("2d", { willReadFrequently: true });
+
 /** One slice of a decoded sheet as grey values, row by row. */
-const tile = (pixels, sheet, index) => {
-  const left = (index % sheet.columns) * sheet.width;
-  const top = Math.floor(index / sheet.columns) * sheet.height;
-  const out = new Uint8Array(sheet.width * sheet.height);
-  for (let row = 0; row < sheet.height; row += 1) {
-    let from = ((top + row) * pixels.width + left) * 4;
-    const start = row * sheet.width;
-    for (let column = 0; column < sheet.width; column += 1, from += 4) out[start + column] = pixels.data[from];
-  }
+const tile = (picture, sheet, index) => {
+  const { width, height } = sheet;
+  Object.assign(scratch.canvas, { width, height });
+  const left = (index % sheet.columns) * width;
+  const top = Math.floor(index / sheet.columns) * height;
+  scratch.drawImage(picture, left, top, width, height, 0, 0, width, height);
+  const { data } = scratch.getImageData(0, 0, width, height);
+  const out = new Uint8Array(width * height);
+  for (let at = 0; at < out.length; at += 1) out[at] = data[4 * at];
   return out;
+};
+
+/** Where the picture of a canvas lies in the window: it keeps its shape and may leave bars at its sides. */
+const shownAt = (canvas) => {
+  const box = canvas.getBoundingClientRect();
+  const scale = Math.min(box.width / canvas.width, box.height / canvas.height);
+  const [width, height] = [canvas.width * scale, canvas.height * scale];
+  return { left: box.left + (box.width - width) / 2, top: box.top + (box.height - height) / 2, width, height };
 };
 
 /** Draws grey values through a table of 256 colours, 4 bytes each. */

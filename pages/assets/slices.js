@@ -95,7 +95,7 @@ const slider = (label, range, change) => {
 };
 
 /** The images: slices, frames, window and level. */
-const showSlices = (pictures) => {
+const showSlices = async (pictures) => {
   const { frames, labels } = pictures;
   const place = position(frames[0].sheet.count);
   const decoded = new Map();
@@ -112,13 +112,15 @@ const showSlices = (pictures) => {
     if (!decoded.has(frame)) decoded.set(frame, decode(byId(`sheet-${frame}`).textContent));
     return decoded.get(frame);
   };
+  // Where the picture cannot be read the montage stays.
+  await sheet(0);
   const draw = async () => {
     const { frame } = view;
-    const pixels = await sheet(frame);
+    const picture = await sheet(frame);
     // A quicker change may have come while a frame was unpacked.
     if (frame !== view.frame) return;
     const layout = frames[frame].sheet;
-    paint(canvas, tile(pixels, layout, place.index), layout, greyTable(view.window, view.level));
+    paint(canvas, tile(picture, layout, place.index), layout, greyTable(view.window, view.level));
     name.textContent = frames.length > 1 ? `${describe()}, ${frames[frame].name}` : describe();
   };
 
@@ -187,5 +189,5 @@ const showSlices = (pictures) => {
   scrolls(stage, place, "Slice", describe);
   grey(255, 128);
   follow();
-  return { place, describe, pixels: () => sheet(view.frame), layout: () => frames[view.frame].sheet };
+  return { place, picture: () => sheet(view.frame), layout: () => frames[view.frame].sheet };
 };

@@ -2,7 +2,7 @@
 // The 3-D view: NiiVue, unpacked from the page when somebody asks for it.
 
 /** The slices as a NIfTI-1 file of bytes, with the affine of the sheet. */
-const nifti = (pixels, sheet, space) => {
+const nifti = (picture, sheet, space) => {
   const HEADER = 352;
   const size = sheet.width * sheet.height;
   const buffer = new ArrayBuffer(HEADER + size * sheet.count);
@@ -23,7 +23,7 @@ const nifti = (pixels, sheet, space) => {
   affine.forEach((row, index) => real(280 + 16 * index, row));
   new Uint8Array(buffer, 344, 4).set([0x6e, 0x2b, 0x31, 0]);
   const voxels = new Uint8Array(buffer, HEADER);
-  for (let index = 0; index < sheet.count; index += 1) voxels.set(tile(pixels, sheet, index), index * size);
+  for (let index = 0; index < sheet.count; index += 1) voxels.set(tile(picture, sheet, index), index * size);
   return buffer;
 };
 
@@ -66,7 +66,7 @@ const showVolume = (pictures, slices) => {
       show3Dcrosshair: false,
     });
     await viewer.attachToCanvas(canvas);
-    await viewer.loadFromArrayBuffer(nifti(await slices.pixels(), slices.layout(), pictures.space), "scan.nii");
+    await viewer.loadFromArrayBuffer(nifti(await slices.picture(), slices.layout(), pictures.space), "scan.nii");
     const select = (type, dark) => {
       // Rendering leaves the noise around the object out.
       viewer.volumes[0].cal_min = dark;

@@ -1,8 +1,8 @@
 // The pages in a browser: node pages.mjs FOLDER SCREENSHOTS
-// FOLDER holds report.html and worklist.html: those of the sample, or of a real run.
+// FOLDER holds worklist.html, and report.html there or in a folder below: those of the sample, or of a real run.
 
-import { mkdirSync, statSync } from "node:fs";
-import { resolve } from "node:path";
+import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { flags, hasBrowser, launch } from "./open.mjs";
 import { report } from "./report.mjs";
 import { worklist } from "./worklist.mjs";
@@ -32,12 +32,20 @@ const test = async (name, body) => {
   }
 };
 
-const bytes = statSync(`${folder}/report.html`).size;
+const below = existsSync(join(folder, "report.html"))
+  ? "report.html"
+  : readdirSync(folder, { recursive: true }).find((path) => path.endsWith("report.html"));
+if (!below) {
+  console.error(`there is no report.html in ${folder}`);
+  process.exit(66);
+}
+const home = dirname(join(folder, below));
+const bytes = statSync(join(folder, below)).size;
 console.log(`report.html: ${(bytes / 1e6).toFixed(2)} MB`);
 for (const [kind, args] of Object.entries(flags)) {
   const browser = await launch(args);
   try {
-    await report({ browser, folder, shots, test, webgl: kind === "webgl" });
+    await report({ browser, folder: home, shots, test, webgl: kind === "webgl" });
     if (kind === "webgl") await worklist({ browser, folder, shots, test });
   } finally {
     await browser.close();

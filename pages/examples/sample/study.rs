@@ -151,6 +151,7 @@ impl Study {
             header: &self.header,
             entries: &self.entries,
             steps: &self.steps,
+            matrix: [self.size, self.size],
             montage: &self.montage,
             slices: Slices {
                 labels: (0..self.slices)

@@ -134,7 +134,7 @@ fn images(report: &Report<'_>) -> String {
     let distinct: BTreeSet<u16> = report.entries.iter().map(|entry| entry.slice).collect();
     let slices = distinct.len();
     let frames = if slices == 0 { 0 } else { report.entries.len().div_ceil(slices) };
-    let [x, y, _] = report.header.recon_matrix;
+    let [x, y] = report.matrix;
     let [wide, high, _] = report.header.recon_field_of_view_mm;
     let mut text = if slices == 1 { "1 slice".to_owned() } else { format!("{slices} slices") };
     if frames > 1 {

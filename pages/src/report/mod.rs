@@ -28,6 +28,8 @@ pub struct Report<'a> {
     pub entries: &'a [Entry],
     /// What was done before the reconstruction; may be empty.
     pub steps: &'a [Step],
+    /// Columns and rows of the images as they were written.
+    pub matrix: [usize; 2],
     /// A picture of all or of evenly chosen slices, PNG: shown without scripts and printed. 1200 px of width are plenty.
     pub montage: &'a [u8],
     /// All slices, to scroll through. Without frames the montage is shown.
