@@ -1,5 +1,5 @@
 // The pages in a browser: node pages.mjs FOLDER SCREENSHOTS
-// FOLDER holds worklist.html, and report.html there or in a folder below: those of the sample, or of a real run.
+// FOLDER holds report.html, itself or in a folder below, and may hold worklist.html: those of the sample, or of a real run.
 
 import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -46,7 +46,7 @@ for (const [kind, args] of Object.entries(flags)) {
   const browser = await launch(args);
   try {
     await report({ browser, folder: home, shots, test, webgl: kind === "webgl" });
-    if (kind === "webgl") await worklist({ browser, folder, shots, test });
+    if (kind === "webgl" && existsSync(join(folder, "worklist.html"))) await worklist({ browser, folder, shots, test });
   } finally {
     await browser.close();
   }
