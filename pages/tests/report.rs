@@ -90,7 +90,7 @@ proptest! {
         report.maps[0].name.clone_from(&text);
         report.compared[0].label.clone_from(&text);
         report.series[0].name = text;
-        report.series[0].values = vec![value; 2];
+        report.series[0].values = vec![value; 3];
         let page = render(&report);
         prop_assert_eq!(page.matches("<script").count(), scripts);
         prop_assert_eq!(page.matches("</script").count(), scripts);

@@ -251,7 +251,7 @@ fn manifest(slices: usize, doubtful: bool) -> Manifest {
         decisions: [
             ("device", "cuda:0", "a CUDA driver answered"),
             ("share of the networks", "0.52", "round trips to acquired lines err by 6.1 % with nwG, 6.0 % with RAKI and 5.6 % with both: the mix errs least"),
-            ("sensitivity maps", "two maps in 3 of 30 slices", "the field of view is slightly wrapped there"),
+            ("sensitivity maps", "two maps in 3 slices", "the field of view is slightly wrapped there"),
         ]
         .map(|(what, choice, reason)| Decision { what: what.to_owned(), choice: choice.to_owned(), reason: reason.to_owned() })
         .into(),

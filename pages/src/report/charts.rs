@@ -9,6 +9,10 @@ use crate::words;
 
 /// A chart of a number of each slice.
 pub(super) fn series(series: &Series) -> Option<String> {
+    // One number is no chart; it stands in the table.
+    if series.values.len() < 2 {
+        return None;
+    }
     let points = series.values.iter().enumerate().map(|(index, value)| ((index + 1) as f64, *value)).collect();
     let lines = [Line { name: series.name.clone(), points }];
     let title = format!("{} by slice", series.name);

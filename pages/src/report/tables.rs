@@ -131,7 +131,7 @@ pub(super) fn acquisition(out: &mut String, report: &Report<'_>) {
     let several = |values: &[f64], unit: &str| -> String {
         let mut shown: Vec<String> = values.iter().map(|value| number(*value)).collect();
         shown.dedup();
-        if shown.is_empty() { String::new() } else { format!("{} {unit}", shown.join(", ")) }
+        if shown.is_empty() { String::new() } else { format!("{}{unit}", shown.join(", ")) }
     };
     let of =
         |value: Option<f64>, unit: &str| value.map(|value| format!("{} {unit}", number(value))).unwrap_or_default();
@@ -141,9 +141,9 @@ pub(super) fn acquisition(out: &mut String, report: &Report<'_>) {
         ("Field strength", of(header.field_strength_t, "T")),
         ("Larmor frequency", of(header.h1_frequency_hz.map(|hertz| hertz / 1e6), "MHz")),
         ("Patient position", header.patient_position.clone().unwrap_or_default()),
-        ("Repetition time", several(&header.tr_ms, "ms")),
-        ("Echo time", several(&header.te_ms, "ms")),
-        ("Inversion time", several(&header.ti_ms, "ms")),
+        ("Repetition time", several(&header.tr_ms, " ms")),
+        ("Echo time", several(&header.te_ms, " ms")),
+        ("Inversion time", several(&header.ti_ms, " ms")),
         ("Flip angle", several(&header.flip_angle_deg, "°")),
         ("Acquired matrix", header.matrix.map(|size| size.to_string()).join(" × ")),
         ("Acquired field of view", millimetres(&header.field_of_view_mm)),
