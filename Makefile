@@ -71,11 +71,11 @@ pictures: build ## the pictures of README, from the built-in phantom
 	  cp "$$scratch/$$method/preview.png" docs/images/$$method.png; \
 	done
 
-image: ## the CUDA image of gpu-job and the CPU image of prepare-job
+image: viewer ## the CUDA image of gpu-job and the CPU image of prepare-job
 	docker build -f gpu-job/Dockerfile --target gpu-job -t $(IMAGE):gpu .
 	docker build -f gpu-job/Dockerfile --target prepare -t $(IMAGE):prepare .
 
-deploy: ## sam build, then sam deploy with the settings of samconfig.toml
+deploy: viewer ## sam build, then sam deploy with the settings of samconfig.toml
 	sam build
 	sam deploy
 
