@@ -10,7 +10,7 @@
 //! | [`espirit`] | coil sensitivities from calibration lines |
 //! | [`sparse`] | refines a filled slice with sensitivities and wavelets |
 //! | [`wavelet`] | orthonormal wavelet transform |
-//! | [`combine`] | coil images to one magnitude image |
+//! | [`combine`] | coil images to one image: root sum of squares, or with sensitivities |
 //! | [`metrics`] | PSNR, NRMSE and SSIM against a reference |
 //!
 //! k-space is `[coil, ky, kx]`, coil images `[coil, y, x]`, images `[y, x]`; the centre of an axis of n points is
