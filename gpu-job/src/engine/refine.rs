@@ -2,7 +2,7 @@
 
 use kspace::Complex32;
 use kspace::numerics::calibration::Separate;
-use kspace::numerics::{espirit, nwg, sparse};
+use kspace::numerics::{combine, espirit, nwg, sparse};
 use ndarray::{Array3, s};
 
 use super::{Numbers, Recipe, Slice};
@@ -38,5 +38,5 @@ pub(super) fn refine(
         error_variance: &nwg.error_variance,
         maps: &maps.maps,
     };
-    Some(sparse::coil_images(&maps.maps, &sparse::refine(&problem, &recipe.sparse)))
+    Some(combine::spread(&maps.maps, &sparse::refine(&problem, &recipe.sparse)))
 }

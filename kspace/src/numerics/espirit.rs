@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use rustfft::FftDirection;
 
 use super::fft::plan;
-use super::window::{gram, one_thread};
+use super::window::{self, gram, one_thread, strongest};
 use crate::{Complex32, Error, Result};
 
 /// Times the largest singular value of noise that a direction must reach to count as signal. The noise level is an
@@ -93,19 +93,10 @@ pub fn maps(
     let vectors = spectrum.U();
     let basis = Mat::from_fn(size, signal.len(), |row, at| vectors[(row, signal[at])]);
     let projector = &basis * basis.adjoint();
-    let reference = reference(region);
+    // The phase that the maps are relative to.
+    let reference = strongest(&window::gram(region, (1, 1)).0);
     let kernel = Kernel::new(&projector, coils, options.window, columns);
     Ok(kernel.maps(rows, columns, &reference, options))
-}
-
-/// The strongest combination of the coils: the phase that the maps are relative to.
-fn reference(region: ArrayView3<'_, Complex32>) -> Vec<Complex64> {
-    let coils = region.dim().0;
-    let (moments, _) = gram(region, (1, 1));
-    let strongest = |eigen: faer::linalg::solvers::SelfAdjointEigen<c64>| {
-        (0..coils).map(|coil| eigen.U()[(coil, coils - 1)]).collect()
-    };
-    moments.self_adjoint_eigen(Side::Lower).map_or_else(|_| vec![Complex64::new(1.0, 0.0); coils], strongest)
 }
 
 /// The projector as a filter of coils by coils: its lags along y, each transformed along x.

@@ -10,9 +10,10 @@ use contract::prepared::Sampling;
 use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::Solve;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side, c64};
-use ndarray::{Array3, Axis, s};
+use ndarray::{Array2, Array3, Axis, s};
 
 use super::calibration::Separate;
+use super::gfactor::Linear;
 use super::nwg::outer_lines;
 use super::window::{add_outer, frobenius_of_lower, noise_floor, one_thread, wide};
 use crate::{Complex32, Error, Result};
@@ -204,6 +205,15 @@ impl Kernel {
             faer::c32::new(value.re as f32, -value.im as f32)
         });
         Ok(Self { sampling: *sampling, options: *options, coils, weights, relative_ridge, noise_variance })
+    }
+
+    /// Noise gain `[y, x]` of an image that is filled with these weights and combined with sensitivities `maps`, `[coil, y, x]`, see
+    /// [`gfactor`](super::gfactor).
+    #[must_use]
+    pub fn noise_gain(&self, maps: &Array3<Complex32>, mask: &[bool]) -> Array2<f32> {
+        let Options { source_lines, taps, .. } = self.options;
+        let linear = Linear { coils: self.coils, source_lines, taps, kernels: vec![self.weights.as_ref()] };
+        linear.noise_gain(maps, mask, &self.sampling, |_, _| 0)
     }
 
     /// Fills the missing lines of `kspace`, `[coil, ky, kx]`, see [`fill`].

@@ -10,7 +10,8 @@
 //! | [`espirit`] | coil sensitivities from calibration lines |
 //! | [`sparse`] | refines a filled slice with sensitivities and wavelets |
 //! | [`wavelet`] | orthonormal wavelet transform |
-//! | [`combine`] | coil images to one magnitude image |
+//! | [`combine`] | coil images to one image: root sum of squares, or with sensitivities |
+//! | [`gfactor`] | noise of a combined image: analytic noise gain, pseudo-replicas |
 //! | [`metrics`] | PSNR, NRMSE and SSIM against a reference |
 //!
 //! k-space is `[coil, ky, kx]`, coil images `[coil, y, x]`, images `[y, x]`; the centre of an axis of n points is
@@ -20,6 +21,7 @@ pub mod calibration;
 pub mod combine;
 pub mod espirit;
 pub mod fft;
+pub mod gfactor;
 pub mod grappa;
 pub mod metrics;
 pub mod nwg;

@@ -12,7 +12,7 @@
 //! maps shrink together by `0.22 sqrt(sigma d)`, where d is the size of the finest details: thresholds in units of the noise
 //! alone blur scans of high SNR. Every step shifts the grid of the wavelets by a seeded amount, so that no block pattern is left.
 
-use ndarray::{Array2, Array3, Array4, Axis};
+use ndarray::{Array2, Array3, Array4};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -110,19 +110,6 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Array3<Complex32> {
         from_origin(plane, rows, columns);
     }
     Array3::from_shape_vec((count, rows, columns), image).unwrap_or_default()
-}
-
-/// Coil images of a refined image, `[coil, y, x]`.
-#[must_use]
-pub fn coil_images(maps: &Array4<Complex32>, image: &Array3<Complex32>) -> Array3<Complex32> {
-    let (_, coils, rows, columns) = maps.dim();
-    let mut images = Array3::zeros((coils, rows, columns));
-    for (maps, image) in maps.outer_iter().zip(image.outer_iter()) {
-        for (mut to, map) in images.axis_iter_mut(Axis(0)).zip(maps.outer_iter()) {
-            ndarray::Zip::from(&mut to).and(&map).and(&image).for_each(|to, map, value| *to += map * value);
-        }
-    }
-    images
 }
 
 fn shifted(mut values: Vec<Complex32>, area: usize, shift: impl Fn(&mut [Complex32])) -> Vec<Complex32> {

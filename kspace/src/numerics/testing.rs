@@ -3,6 +3,7 @@
 
 use contract::prepared::Sampling;
 use ndarray::{Array3, Axis, s};
+use num_complex::Complex64;
 
 use super::fft::{fft2c, ifft2c};
 use crate::Complex32;
@@ -88,4 +89,16 @@ pub(super) fn points(coils: usize, rows: usize, columns: usize, points: usize) -
         }
     }
     fft2c(&images)
+}
+
+/// Complex numbers whose parts have mean 0 and variance 1.
+pub(super) fn random(shape: (usize, usize, usize), seed: u64) -> Array3<Complex32> {
+    let mut random = uniform(seed);
+    Array3::from_shape_simple_fn(shape, || Complex32::new(random(), random()))
+}
+
+/// `<a, b>`, in double precision.
+pub(super) fn inner(a: &Array3<Complex32>, b: &Array3<Complex32>) -> Complex64 {
+    let wide = |value: &Complex32| Complex64::new(value.re.into(), value.im.into());
+    a.iter().zip(b).map(|(a, b)| wide(a).conj() * wide(b)).sum()
 }

@@ -4,6 +4,7 @@ use contract::prepared::Sampling;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par, Side, c64};
 use ndarray::{Array3, ArrayView3, Axis, s};
+use num_complex::Complex64;
 
 use crate::{Complex32, Error, Result};
 
@@ -59,6 +60,16 @@ pub(super) fn add_outer(sum: &mut Mat<c64>, x: &[c64], places: usize) {
         c64::new(1.0, 0.0),
         Par::Seq,
     );
+}
+
+/// The strongest combination of coils whose moments `sum(c cᴴ)` are the lower triangle of `moments`, unit length: the virtual
+/// coil that the phases of sensitivities are relative to. Moments without a spectrum give the first coil.
+pub(super) fn strongest(moments: &Mat<c64>) -> Vec<Complex64> {
+    let coils = moments.nrows();
+    let first = || (0..coils).map(|coil| Complex64::new(f64::from(u8::from(coil == 0)), 0.0)).collect();
+    moments
+        .self_adjoint_eigen(Side::Lower)
+        .map_or_else(|_| first(), |eigen| (0..coils).map(|coil| eigen.U()[(coil, coils - 1)]).collect())
 }
 
 /// Frobenius norm of a Hermitian matrix given by its lower triangle.

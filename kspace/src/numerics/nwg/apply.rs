@@ -28,7 +28,7 @@ impl Fit {
         energy: &Energy,
     ) -> Result<Filled> {
         let (_, lines, points) = kspace.dim();
-        let bins = energy.map.mapv(|energy| bin(energy / self.energy, self.kernels.len()));
+        let bins = self.bins(energy);
         let within = |line: usize| (sampling.first..=sampling.last).contains(&line);
         let predicted = self.predict(kspace, mask, sampling, sampling.offset, &bins, within);
         let mut filled = Filled {
@@ -60,6 +60,11 @@ impl Fit {
         Ok(filled)
     }
 
+    /// The step of energy of every sample, `[ky, kx]`: which weights fill it.
+    pub(super) fn bins(&self, energy: &Energy) -> Array2<usize> {
+        energy.map.mapv(|energy| bin(energy / self.energy, self.kernels.len()))
+    }
+
     /// Acquired lines outside the calibration block as the filled lines after them and before them predict them, less what
     /// was acquired.
     pub(super) fn round_trip(
@@ -69,7 +74,7 @@ impl Fit {
         sampling: &Sampling,
         energy: &Energy,
     ) -> Vec<Complex32> {
-        let bins = energy.map.mapv(|energy| bin(energy / self.energy, self.kernels.len()));
+        let bins = self.bins(energy);
         let present: Vec<bool> = (0..mask.len()).map(|line| (sampling.first..=sampling.last).contains(&line)).collect();
         let outer_lines: Vec<usize> = outer_lines(mask, sampling).collect();
         let offset = (sampling.offset + 1) % sampling.acceleration;

@@ -31,6 +31,7 @@ pub use self::apply::outer_lines;
 use self::fit::{Fit, Region};
 use self::local::Energy;
 use super::calibration::Separate;
+use super::gfactor::Linear;
 use super::window;
 use crate::{Complex32, Error, Result};
 
@@ -71,6 +72,32 @@ impl Judge {
     #[must_use]
     pub fn residual(&self, filled: &Array3<Complex32>, mask: &[bool], sampling: &Sampling) -> Vec<Complex32> {
         self.fit.round_trip(filled, mask, sampling, &self.energy)
+    }
+
+    /// Fills any `kspace` with these weights, which are linear in it: noise alone, for instance.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the shape is not that of the slice.
+    pub fn apply(&self, kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling) -> Result<Array3<Complex32>> {
+        let (coils, lines, points) = kspace.dim();
+        if coils != self.fit.coils || (lines, points) != self.energy.map.dim() || mask.len() != lines {
+            return Err(Error::corrupt(
+                "k-space of a slice",
+                format!("{coils} coils, {lines} lines and {points} points"),
+                "the shape that the weights were fitted to",
+            ));
+        }
+        Ok(self.fit.apply(kspace, mask, sampling, &self.energy)?.kspace)
+    }
+
+    /// Noise gain `[y, x]` of an image that is filled with these weights and combined with sensitivities `maps`, `[coil, y, x]`, see
+    /// [`gfactor`](super::gfactor).
+    #[must_use]
+    pub fn noise_gain(&self, maps: &Array3<Complex32>, mask: &[bool], sampling: &Sampling) -> Array2<f32> {
+        let bins = self.fit.bins(&self.energy);
+        let kernels = self.fit.kernels.iter().map(|kernel| kernel.weights.as_ref()).collect();
+        let linear = Linear { coils: self.fit.coils, source_lines: SOURCE_LINES, taps: TAPS, kernels };
+        linear.noise_gain(maps, mask, sampling, |ky, kx| bins[[ky, kx]])
     }
 }
 

@@ -5,7 +5,7 @@ use ndarray::s;
 use proptest::prelude::*;
 
 use super::*;
-use crate::numerics::combine::rss;
+use crate::numerics::combine::{rss, spread};
 use crate::numerics::fft::ifft2c;
 use crate::numerics::metrics::psnr;
 use crate::numerics::testing::{sample, scan};
@@ -94,7 +94,7 @@ impl Case {
             error_variance: &self.filled.error_variance,
             maps: &self.maps.maps,
         };
-        coil_images(&self.maps.maps, &refine(&problem, options))
+        spread(&self.maps.maps, &refine(&problem, options))
     }
 }
 
