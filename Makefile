@@ -69,7 +69,9 @@ pictures: build ## the pictures of README, from the built-in phantom
 	for method in zero-filled grappa auto; do \
 	  $(BIN)/raki-cloud reconstruct "$$scratch/scan.h5" --method $$method --out "$$scratch/$$method"; \
 	  cp "$$scratch/$$method/preview.png" docs/images/$$method.png; \
-	done
+	done; \
+	$${CHROMIUM:-chromium} --headless --no-sandbox --hide-scrollbars --window-size=1280,1500 \
+	  --screenshot=docs/images/report.png "file://$$scratch/auto/report.html"
 
 image: viewer ## the CUDA image of gpu-job and the CPU image of prepare-job
 	docker build -f gpu-job/Dockerfile --target gpu-job -t $(IMAGE):gpu .

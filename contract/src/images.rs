@@ -1,4 +1,4 @@
-//! How images are made of filled k-space, and in what files they are written.
+//! How images are made of filled k-space.
 
 use std::fmt;
 use std::str::FromStr;
@@ -79,43 +79,7 @@ impl FromStr for PartialFourier {
     }
 }
 
-/// Which DICOM files are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dicom {
-    /// MR Image Storage: a file for each slice.
-    #[default]
-    Classic,
-    /// Enhanced MR Image Storage: a file for each series.
-    Enhanced,
-    /// No DICOM files.
-    None,
-}
-
-impl Dicom {
-    /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Classic, Self::Enhanced, Self::None];
-}
-
-impl fmt::Display for Dicom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Classic => "classic",
-            Self::Enhanced => "enhanced",
-            Self::None => "none",
-        })
-    }
-}
-
-impl FromStr for Dicom {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        by_name("kind of DICOM", text, &Self::ALL)
-    }
-}
-
-/// From coil images to files. As text a list of what differs from the default, such as `combine=rss,phase`.
+/// From coil images to files. As text `default`, or a list of what differs from it, such as `combine=rss,phase`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImageOptions {
@@ -129,10 +93,6 @@ pub struct ImageOptions {
     pub flatten: bool,
     /// Whether the phase is written as well.
     pub phase: bool,
-    /// Which DICOM files are written.
-    pub dicom: Dicom,
-    /// Whether an ISMRMRD image file is written as well.
-    pub ismrmrd: bool,
 }
 
 impl ImageOptions {
@@ -159,42 +119,41 @@ impl fmt::Display for ImageOptions {
         if self.partial_fourier != plain.partial_fourier {
             parts.push(format!("partial-fourier={}", self.partial_fourier));
         }
-        if self.dicom != plain.dicom {
-            parts.push(format!("dicom={}", self.dicom));
-        }
-        for (name, set) in [
-            ("interpolate", self.interpolate),
-            ("flatten", self.flatten),
-            ("phase", self.phase),
-            ("ismrmrd", self.ismrmrd),
-        ] {
+        for (name, set) in [("interpolate", self.interpolate), ("flatten", self.flatten), ("phase", self.phase)] {
             if set {
                 parts.push(name.to_owned());
             }
+        }
+        if parts.is_empty() {
+            parts.push(DEFAULT.to_owned());
         }
         f.write_str(&parts.join(","))
     }
 }
 
+/// The text of the default.
+const DEFAULT: &str = "default";
+
 /// What [`ImageOptions`] accept as text.
-pub const IMAGE_OPTIONS: &str = "a list such as combine=rss,dicom=none of combine=adaptive|espirit|rss, partial-fourier=zero-fill|homodyne|pocs, \
-                                 dicom=classic|enhanced|none, interpolate, flatten, phase, ismrmrd";
+pub const IMAGE_OPTIONS: &str = "default, or a list such as combine=rss,interpolate of combine=adaptive|espirit|rss, \
+                                 partial-fourier=zero-fill|homodyne|pocs, interpolate, flatten, phase";
 
 impl FromStr for ImageOptions {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut options = Self::default();
+        if text == DEFAULT {
+            return Ok(options);
+        }
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let named = |error: UnknownName| error.to_string();
             match part.split_once('=') {
                 Some(("combine", value)) => options.combine = value.parse().map_err(named)?,
                 Some(("partial-fourier", value)) => options.partial_fourier = value.parse().map_err(named)?,
-                Some(("dicom", value)) => options.dicom = value.parse().map_err(named)?,
                 None if part == "interpolate" => options.interpolate = true,
                 None if part == "flatten" => options.flatten = true,
                 None if part == "phase" => options.phase = true,
-                None if part == "ismrmrd" => options.ismrmrd = true,
                 _ => return Err(format!("unknown image option {part:?}: expected {IMAGE_OPTIONS}")),
             }
         }
@@ -210,17 +169,11 @@ mod tests {
     use super::*;
 
     fn options() -> impl Strategy<Value = ImageOptions> {
-        let choices = (
-            prop::sample::select(&Combine::ALL),
-            prop::sample::select(&PartialFourier::ALL),
-            prop::sample::select(&Dicom::ALL),
-        );
-        (choices, any::<[bool; 4]>()).prop_map(
-            |((combine, partial_fourier, dicom), [interpolate, flatten, phase, ismrmrd])| {
-                let phase = phase && combine != Combine::Rss;
-                ImageOptions { combine, partial_fourier, interpolate, flatten, phase, dicom, ismrmrd }
-            },
-        )
+        let choices = (prop::sample::select(&Combine::ALL), prop::sample::select(&PartialFourier::ALL));
+        (choices, any::<[bool; 3]>()).prop_map(|((combine, partial_fourier), [interpolate, flatten, phase])| {
+            let phase = phase && combine != Combine::Rss;
+            ImageOptions { combine, partial_fourier, interpolate, flatten, phase }
+        })
     }
 
     proptest! {
@@ -234,11 +187,9 @@ mod tests {
 
     #[test]
     fn other_text_is_refused_with_the_choices() {
-        assert_eq!("".parse(), Ok(ImageOptions::default()));
-        assert_eq!(
-            " phase , dicom=none ".parse(),
-            Ok(ImageOptions { phase: true, dicom: Dicom::None, ..Default::default() })
-        );
+        assert_eq!("default".parse(), Ok(ImageOptions::default()));
+        let both = ImageOptions { phase: true, flatten: true, ..ImageOptions::default() };
+        assert_eq!(" phase , flatten ".parse(), Ok(both));
         let refused = |text: &str| text.parse::<ImageOptions>().unwrap_err();
         assert!(refused("sharpen").contains("combine=adaptive|espirit|rss"));
         assert!(refused("phase=yes").contains("\"phase=yes\""));

@@ -176,7 +176,7 @@ pub struct JobSpec {
     pub seed: u64,
     /// Where to compute.
     pub device: DevicePreference,
-    /// What images are made, and in what files.
+    /// How images are made of filled k-space.
     #[serde(default)]
     pub images: ImageOptions,
     /// The raw object, for the manifest.

@@ -24,7 +24,7 @@ pub struct Manifest {
     /// What followed.
     #[serde(default)]
     pub refine: Refine,
-    /// How the images were made of it, and in what files they are.
+    /// How the images were made of it.
     #[serde(default)]
     pub images: ImageOptions,
     /// Every parameter of the method, by name.

@@ -7,7 +7,8 @@ mod env;
 
 use std::time::Duration;
 
-use contract::Method;
+use contract::images::IMAGE_OPTIONS;
+use contract::{ImageOptions, Method};
 use kspace::prepare::Compression;
 use store::Location;
 
@@ -107,6 +108,8 @@ pub struct Submit {
     pub job_definition: String,
     /// Method of scans that do not choose one.
     pub method: Method,
+    /// How images are made of filled k-space.
+    pub images: ImageOptions,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -118,6 +121,8 @@ pub struct Outcome {
     pub raw_bucket: String,
     /// Where records lie.
     pub state: Location,
+    /// Where results go, and the worklist at their root.
+    pub results: Location,
 }
 
 /// Configuration of `refresh`.
@@ -212,6 +217,7 @@ impl Submit {
         "RAKI_JOB_QUEUE",
         "RAKI_JOB_DEFINITION",
         "RAKI_METHOD",
+        "RAKI_IMAGES",
         "RAKI_SEED",
     ];
 
@@ -224,6 +230,7 @@ impl Submit {
             job_queue: env.batch("RAKI_JOB_QUEUE")?,
             job_definition: env.batch("RAKI_JOB_DEFINITION")?,
             method: env.read("RAKI_METHOD", &format!("one of {methods}"), |text| text.parse().ok())?,
+            images: env.read("RAKI_IMAGES", IMAGE_OPTIONS, |text| text.parse().ok())?,
             seed: env.whole("RAKI_SEED", 0..=u64::MAX)?,
         })
     }
@@ -231,10 +238,14 @@ impl Submit {
 
 impl Outcome {
     /// Every variable it reads.
-    pub const VARIABLES: &[&str] = &["RAKI_RAW_BUCKET", "RAKI_STATE_BUCKET"];
+    pub const VARIABLES: &[&str] = &["RAKI_RAW_BUCKET", "RAKI_STATE_BUCKET", "RAKI_RESULTS_BUCKET"];
 
     fn read(env: &Env<'_>) -> Result<Self> {
-        Ok(Self { raw_bucket: env.bucket("RAKI_RAW_BUCKET")?, state: env.root("RAKI_STATE_BUCKET")? })
+        Ok(Self {
+            raw_bucket: env.bucket("RAKI_RAW_BUCKET")?,
+            state: env.root("RAKI_STATE_BUCKET")?,
+            results: env.root("RAKI_RESULTS_BUCKET")?,
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`decompress::job`] | AWS Batch on Fargate | the same for an archive over the Lambda's limits |
 //! | [`submit`] | recon queue | hands exactly one GPU job per prepared scan to AWS Batch |
 //! | [`outcome`] | Batch job state change | status record, quarantine |
+//! | [`worklist`] | history of a scan, in the binary of `outcome` | the page of all scans |
 //! | [`refresh`] | results queue | shows new results on the share |
 //! | [`metrics`] | every minute | depth of the queues, jobs by state → CloudWatch |
 //! | [`scale`] | every minute, and on alarm | limits of the compute environments |
@@ -37,6 +38,7 @@ pub mod refresh;
 pub mod scale;
 pub mod submit;
 pub mod telemetry;
+pub mod worklist;
 
 pub use error::{Error, Result};
 

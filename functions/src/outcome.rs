@@ -1,4 +1,5 @@
-//! What became of a Batch job: the history of its scan, and quarantine where the data are to blame.
+//! What became of a Batch job: the history of its scan, and quarantine where the data are to blame. Histories that are written, by
+//! whatever stage, wake it as well, for the [`worklist`].
 //!
 //! Events arrive at least once and in any order
 //! (<https://docs.aws.amazon.com/batch/latest/userguide/batch_cwe_events.html>); the history keeps them in the order of
@@ -14,10 +15,37 @@ use crate::config::Outcome;
 use crate::decompress::refusal;
 use crate::message::Created;
 use crate::ports::{GetObject, PutObject, TagObject};
+use crate::worklist::{self, RecordEvent};
 use crate::{Error, PREPARE_JOB, RECONSTRUCT_JOB, Result, event};
 
 /// The tag that lets a raw object's lifecycle rule archive it.
 const RECONSTRUCTED: (&str, &str) = ("reconstructed", "true");
+
+/// What EventBridge delivers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "detail-type")]
+pub enum Notice {
+    /// A job changed its state.
+    #[serde(rename = "Batch Job State Change")]
+    Job(JobEvent),
+    /// A record was written.
+    #[serde(rename = "Object Created")]
+    Record(RecordEvent),
+}
+
+/// Deals with one notice.
+///
+/// # Errors
+/// Those of the store; Lambda then tries again.
+pub async fn notice<P>(ports: &P, config: &Outcome, notice: &Notice) -> Result<()>
+where
+    P: GetObject + PutObject + TagObject,
+{
+    match notice {
+        Notice::Job(job) => handle(ports, config, job).await,
+        Notice::Record(record) => worklist::handle(ports, config, record).await,
+    }
+}
 
 /// A "Batch Job State Change" event, as far as it is used.
 #[derive(Debug, Clone, Deserialize)]

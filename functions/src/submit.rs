@@ -122,6 +122,7 @@ fn spec(config: &Submit, keys: &ScanKeys, prepared: &Location, info: &ObjectInfo
         refine: None,
         seed: config.seed,
         device: DevicePreference::Auto,
+        images: config.images,
         source: Source {
             key_sha256: known(metadata::KEY_SHA256).unwrap_or_default(),
             version: known(metadata::VERSION),

@@ -32,7 +32,7 @@ fn another_reader_finds_the_volume_and_its_place() {
     let stack = stack(&header, &Grid::of(&header), geometry.view());
     assert!(stack.warnings.is_empty(), "{:?}", stack.warnings);
     let volume = Array4::from_shape_fn((1, 3, 16, 20), |(_, z, y, x)| (x + 100 * y + 10_000 * z) as f32);
-    writer::write_gz(&path, &volume, &stack.affine).unwrap();
+    writer::write_gz(&path, &volume, &stack.affine, writer::Content::Magnitude).unwrap();
 
     let object = ReaderOptions::new().read_file(&path).unwrap();
     let found = object.header().clone();
@@ -55,8 +55,8 @@ fn several_times_make_a_fourth_axis_and_equal_volumes_equal_bytes() {
     let (header, geometry) = oblique();
     let stack = stack(&header, &Grid::of(&header), geometry.view());
     let volume = Array4::from_shape_fn((2, 3, 16, 20), |(t, z, y, x)| (t + x * y + z) as f32);
-    let bytes = writer::encode(Vec::new(), &volume, &stack.affine).unwrap();
-    assert_eq!(bytes, writer::encode(Vec::new(), &volume, &stack.affine).unwrap());
+    let bytes = writer::encode(Vec::new(), &volume, &stack.affine, writer::Content::Magnitude).unwrap();
+    assert_eq!(bytes, writer::encode(Vec::new(), &volume, &stack.affine, writer::Content::Magnitude).unwrap());
     assert_eq!(&bytes[4..8], &[0; 4], "gzip must not hold the time of writing");
 
     let folder = tempfile::tempdir().unwrap();

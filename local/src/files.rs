@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use contract::keys::part_names;
 use contract::scan::hex;
-use contract::{DevicePreference, Manifest, Method, PreparedMeta, Refine};
+use contract::{DevicePreference, ImageOptions, Manifest, Method, PreparedMeta, Refine};
 use gpu_job::engine::Recipe;
 use kspace::archive::{self, Content};
 use kspace::format::measurements::{Measurement, Source, assemble};
@@ -289,6 +289,8 @@ pub struct Settings {
     pub slab: Option<u16>,
     /// Steps in which the other slices of a slab adapt the shared networks; `None` for what goes with the method.
     pub warm: Option<u16>,
+    /// How images are made of filled k-space.
+    pub images: ImageOptions,
     /// Seed of everything random.
     pub seed: u64,
     /// Where to compute.
@@ -313,6 +315,7 @@ pub fn reconstruct(
     std::fs::create_dir_all(out).map_err(Error::io("making the output folder"))?;
     let mut request = gpu_job::Request::new(&text(prepared)?, &text(out)?).map_err(failed)?;
     request.recipe = Recipe::new(settings.method, settings.refine, settings.seed).sharing(settings.slab, settings.warm);
+    request.images = settings.images;
     request.device = settings.device;
     gpu_job::reconstruct(&request, progress).map_err(failed)
 }

@@ -8,10 +8,12 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::QueueAttributeName;
-use contract::keys::{METHOD_METADATA, claim_key, parts_key, status_key};
+use contract::keys::{METHOD_METADATA, WORKLIST_KEY, claim_key, parts_key, status_key};
 use contract::{JobSpec, Manifest, Method, Quarantine, ScanId, Stage, State, Status};
 use serde::{Deserialize, Serialize};
 use store::state::{Claim, Parts};
+
+use pages::worklist::Worklist;
 
 use crate::config::Config;
 use crate::deploy::Deployed;
@@ -420,6 +422,15 @@ impl Remote {
             depths.insert(name.clone(), depth);
         }
         Ok(depths)
+    }
+
+    /// The page of all scans, as far as it is written; events are still on their way for moments after a scan has ended.
+    ///
+    /// # Errors
+    /// [`Error::Service`].
+    pub async fn worklist(&self) -> Result<Worklist> {
+        let page = self.get(&self.description.buckets.results, WORKLIST_KEY).await?;
+        Ok(page.and_then(|page| Worklist::parse(&page).ok()).unwrap_or_default())
     }
 
     /// Copies the results of a scan into a folder, those of an upload of several into a folder of each in it, and returns

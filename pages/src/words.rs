@@ -116,13 +116,12 @@ pub fn sentence(text: &str) -> String {
 }
 
 /// Quality numbers that are shares of something.
-const SHARES: [&str; 8] = [
+const SHARES: [&str; 7] = [
     "acquired_fraction",
-    "agreement",
     "calibration_residual",
     "filled_energy",
     "ghosting",
-    "ghosting_level",
+    "grappa_difference",
     "networks",
     "round_trip",
 ];
@@ -138,6 +137,12 @@ pub fn quality(name: &str, value: f64) -> String {
 pub fn quantity(name: &str) -> String {
     match name {
         "snr" => "SNR".to_owned(),
+        "snr_after" => "SNR after refinement".to_owned(),
+        "noise_before" => "Noise of the linear image".to_owned(),
+        "noise_after" => "Noise around the object".to_owned(),
+        "g_factor_95" => "g-factor, 95th percentile".to_owned(),
+        "grappa_difference" => "Difference from GRAPPA".to_owned(),
+        "replaced_entries" => "Entries done in another way".to_owned(),
         "g_factor" => "g-factor".to_owned(),
         "calibration_residual" => "Residual on calibration lines".to_owned(),
         "noise_level" => "Noise level".to_owned(),

@@ -207,6 +207,33 @@ pub async fn record_status(
     Err(Error::Retryable { what: "recording the status of a scan", cause: format!("others wrote {TRIES} times") })
 }
 
+/// Changes an object that several may change at once: `change` gets its content and returns the new one, or `None` to leave it, and is asked
+/// again when another was faster.
+///
+/// # Errors
+/// Those of the store; [`Error::Retryable`] when others kept writing.
+pub async fn update(
+    store: &(impl GetObject + PutObject),
+    at: &Location,
+    content_type: &str,
+    mut change: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>> + Send,
+) -> Result<()> {
+    for attempt in 0..TRIES {
+        let found = store.get_object(at).await?;
+        let Some(content) = change(found.as_ref().map(|object| object.bytes.as_ref())) else { return Ok(()) };
+        let options = PutOptions {
+            condition: Condition::unchanged(found.as_ref().map(|object| &object.info)),
+            content_type: Some(content_type.to_owned()),
+            ..PutOptions::default()
+        };
+        if store.put(at, Bytes::from(content), &options).await?.is_written() {
+            return Ok(());
+        }
+        tokio::time::sleep(wait(attempt)).await;
+    }
+    Err(Error::Retryable { what: "changing a shared object", cause: format!("others wrote {TRIES} times") })
+}
+
 /// Doubles from 20 ms; the clock's nanoseconds keep two writers from meeting again and again.
 fn wait(attempt: u32) -> Duration {
     let base = Duration::from_millis(20 << attempt.min(6)).min(LONGEST_WAIT);

@@ -39,11 +39,11 @@ with tempfile.TemporaryDirectory() as scratch:
     scratch = pathlib.Path(scratch)
     program("phantom", "--out", scratch / "scan.h5", "--full", scratch / "full.h5", "--slices", a.slices, "--coils", a.coils,
             "--matrix", a.matrix, "--r", 4, "--acs", 32)
-    program("reconstruct", scratch / "full.h5", "--out", scratch / "full", "--method", "zero-filled")
+    program("reconstruct", scratch / "full.h5", "--out", scratch / "full", "--method", "zero-filled", "--combine", "rss")
     references = [Reference(image) for image in volume(scratch / "full")]
     print("method  slab  warm  mean dB  least dB  CPU s")
     for method, slab, warm in RUNS:
         out = scratch / f"{method}-{slab}-{warm}"
-        seconds = program("reconstruct", scratch / "scan.h5", "--out", out, "--method", method, "--slab", slab, "--warm", warm)
+        seconds = program("reconstruct", scratch / "scan.h5", "--out", out, "--method", method, "--combine", "rss", "--slab", slab, "--warm", warm)
         found = [reference.score(image)["psnr"] for reference, image in zip(references, volume(out))]
         print(f"{method:6}  {slab:4}  {warm:4}  {np.mean(found):7.2f}  {min(found):8.2f}  {seconds:5.1f}", flush=True)

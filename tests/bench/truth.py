@@ -32,13 +32,13 @@ for coils in (12, 32):
         for name, snr in [("truth", NO_NOISE), ("noisy", a.snr)]:
             program("phantom", "--out", scratch / f"{name}.h5", "--full", scratch / f"{name}-full.h5", "--slices", 1, "--coils", coils,
                     "--matrix", 128, "--r", 4, "--acs", 32, "--snr", snr, "--seed", 1)
-            program("reconstruct", scratch / f"{name}-full.h5", "--out", scratch / name, "--method", "zero-filled")
+            program("reconstruct", scratch / f"{name}-full.h5", "--out", scratch / name, "--method", "zero-filled", "--combine", "rss")
         truth, noisy = (Reference(volume(scratch / name)[0]) for name in ("truth", "noisy"))
         print(f"{coils} coils             against the truth   against the fully sampled scan")
         print(f"fully sampled        {truth.score(volume(scratch / 'noisy')[0])['psnr']:8.2f} dB")
         for method, refine in RUNS:
             out = scratch / f"{method}-{refine}"
-            program("reconstruct", scratch / "noisy.h5", "--out", out, "--method", method, "--refine", refine)
+            program("reconstruct", scratch / "noisy.h5", "--out", out, "--method", method, "--combine", "rss", "--refine", refine)
             image = volume(out)[0]
             name = method + ("+sparse" if refine == "sparse" and method != "auto" else "")
             print(f"{name:20} {truth.score(image)['psnr']:8.2f} dB         {noisy.score(image)['psnr']:8.2f} dB", flush=True)

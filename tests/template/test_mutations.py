@@ -50,6 +50,7 @@ MUTATIONS = [
     ("buckets_are_closed_encrypted_and_kept", (R, "RawBucketPolicy", P, "PolicyDocument", "Statement", 0, "Resource"), {"Fn::GetAtt": ["RawBucket", "Arn"]}),
     ("a_key_of_the_users_is_used_everywhere", (R, "Key", "Condition"), "OnAws"),
     ("notifications_follow_the_contract", (R, "RawBucket", "DependsOn"), DROP),
+    ("notifications_follow_the_contract", (R, "StateBucket", P, "NotificationConfiguration"), DROP),
     ("notifications_follow_the_contract", (R, "ResultsBucket", P, "NotificationConfiguration", "QueueConfigurations", 0, "Filter"), DROP),
     ("notifications_follow_the_contract", (R, "RawBucket", P, "NotificationConfiguration", "QueueConfigurations", 0, "Event"), "s3:ObjectCreated:Put"),
     ("notifications_follow_the_contract", (R, "RawQueuePolicy", P, "PolicyDocument", "Statement", 1, "Condition", "ArnEquals"), DROP),

@@ -104,6 +104,7 @@ async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
         refine: None,
         slab: None,
         warm: None,
+        images: contract::ImageOptions::default(),
         seed: 0,
         device: contract::DevicePreference::Auto,
     };
@@ -114,7 +115,30 @@ async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
     ensure!(image("chain")? == image("local")?, "chain and command line differ");
     ensure!(manifest.source.sha256 == alone.source.sha256, "the same raw file has two hashes");
     let names: BTreeSet<_> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
-    ensure!(names == BTreeSet::from(["image.nii.gz", "metrics.json", "preview.png"]), "outputs are {names:?}");
+    let expected = [
+        "gfactor.nii.gz",
+        "image.nii.gz",
+        "metrics.json",
+        "noise.nii.gz",
+        "preview.png",
+        "report.html",
+        "thumbnail.png",
+    ];
+    ensure!(names == BTreeSet::from(expected), "outputs are {names:?}");
+
+    // The page of all scans hears of it moments later.
+    let row = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        loop {
+            let list = stack.worklist().await?;
+            let row = list.rows().iter().find(|row| row.scan == manifest.scan && row.results.is_some()).cloned();
+            match row {
+                Some(row) if row.is_finished() => return Ok::<_, anyhow::Error>(row),
+                _ => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+            }
+        }
+    });
+    let row = row.await.context("the worklist never heard of the scan")??;
+    ensure!(row.results.is_some_and(|results| results.report && results.thumbnail), "the worklist links no report");
     Ok(())
 }
 

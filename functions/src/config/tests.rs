@@ -9,6 +9,7 @@ use super::*;
 fn good(name: &str) -> String {
     match name {
         "RAKI_METHOD" => "grappa",
+        "RAKI_IMAGES" => "combine=rss,interpolate",
         "RAKI_FILE_SHARE_ARN" => "arn:aws:storagegateway:eu-central-1:111122223333:share/share-1",
         "RAKI_METRICS_NAMESPACE" => "raki",
         "RAKI_COMPUTE_ENVIRONMENTS" => "raki-spot, raki-on-demand",

@@ -16,7 +16,11 @@ fn scan() -> ScanId {
 }
 
 fn config() -> Outcome {
-    Outcome { raw_bucket: "raki-raw".into(), state: Location::bucket("raki-state") }
+    Outcome {
+        raw_bucket: "raki-raw".into(),
+        state: Location::bucket("raki-state"),
+        results: Location::bucket("raki-results"),
+    }
 }
 
 async fn world() -> World {
@@ -34,7 +38,7 @@ async fn world() -> World {
 }
 
 async fn run(world: &World, event: &str) {
-    handle(world, &config(), &fixture(event)).await.expect("dealt with");
+    notice(world, &config(), &fixture(event)).await.expect("dealt with");
 }
 
 fn history(world: &World) -> Vec<Event> {

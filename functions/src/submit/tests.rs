@@ -20,6 +20,7 @@ fn config() -> Submit {
         state: Location::bucket("raki-state"),
         job_queue: "raki-gpu".into(),
         job_definition: "raki-reconstruct:3".into(),
+        images: contract::ImageOptions::default(),
         method: Method::Raki,
         seed: 7,
     }

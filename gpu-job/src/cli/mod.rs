@@ -9,12 +9,15 @@
 //! Standard output carries results only; progress and logs go to standard error. Exit codes are those of
 //! [`contract::ExitCode`].
 
+mod images;
 mod output;
 mod reconstruct;
 mod run;
 mod spot;
 mod terminal;
 pub mod train;
+
+pub use self::images::ImageArguments;
 
 use std::ffi::OsString;
 use std::sync::Arc;

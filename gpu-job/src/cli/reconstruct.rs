@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use contract::{DevicePreference, Method, Refine};
 
-use super::output;
 use super::terminal::Reporter;
+use super::{ImageArguments, output};
 use crate::config::Config;
 use crate::engine::Recipe;
 use crate::error::JobError;
@@ -15,8 +15,8 @@ use crate::reconstruct::{Request, reconstruct};
 
 /// Reconstructs a prepared file.
 ///
-/// Writes image.nii.gz, preview.png, metrics.json and, last, manifest.json. A result of the same scan, method,
-/// refinement and seed that is there already is left as it is.
+/// Writes images, maps, a report and, last, manifest.json. A result of the same scan, method, refinement, seed and image options that
+/// is there already is left as it is.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The prepared file: a path or an s3:// URL.
@@ -36,6 +36,8 @@ pub(super) struct Arguments {
     /// Steps of training in which the other slices of a slab adapt these networks [default: 100 for auto, else 0].
     #[arg(long, value_name = "STEPS")]
     warm: Option<u16>,
+    #[command(flatten)]
+    images: ImageArguments,
     /// Seed of initial weights and training windows. The same seed on the same device gives the same bits.
     #[arg(long, default_value_t)]
     seed: u64,
@@ -51,6 +53,7 @@ impl Arguments {
     pub(super) fn run(self, config: Config, stop: Arc<AtomicBool>) -> Result<(), JobError> {
         let mut request = Request::new(&self.prepared, &self.out)?;
         request.recipe = Recipe::new(self.method, self.refine, self.seed).sharing(self.slab, self.warm);
+        request.images = self.images.into();
         request.device = self.device;
         request.image_digest = config.image_digest;
         let manifest = reconstruct(&request, &Reporter::new(stop))?;

@@ -75,6 +75,7 @@ fn carry_out(
 ) -> Result<contract::Manifest, JobError> {
     let request = Request {
         recipe: Recipe::new(spec.method, spec.refine, spec.seed),
+        images: spec.images,
         device: spec.device,
         scan: Some(spec.scan.clone()),
         source: Some(spec.source.clone()),

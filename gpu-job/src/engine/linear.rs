@@ -23,7 +23,7 @@ impl Engine<'_> {
         let missing = slice.sampling.acceleration > 1 && recipe.method != Method::ZeroFilled && !empty;
         let calibration = slice.calibration.take();
         let numbers = Numbers::default();
-        let mut work = Work { slice, separate: None, missing, nwg: None, filled: None, numbers };
+        let mut work = Work { slice, separate: None, missing, nwg: None, plain: None, filled: None, numbers };
         if !missing || self.progress.cancelled() {
             return Ok(work);
         }
@@ -51,9 +51,9 @@ impl Engine<'_> {
         }
         match recipe.method {
             Method::Grappa => {
-                let (filled, calibration) = plain(kspace, mask, sampling, separate, &recipe.grappa)?;
-                work.filled = Some(filled);
-                work.numbers.calibration = measured(calibration);
+                let plain = plain(&work.slice, separate, &recipe.grappa)?;
+                work.numbers.calibration = measured(plain.calibration);
+                (work.filled, work.plain) = (Some(plain.filled), Some(plain.kernel));
             }
             _ => work.numbers.calibration = work.nwg.as_ref().and_then(|(filled, _)| measured(filled.calibration)),
         }
@@ -106,17 +106,22 @@ fn of_block(kspace: &Array3<Complex32>, sampling: &Sampling) -> Result<Option<f6
     Ok(Some(window::noise_variance(&kspace.slice(s![.., block, ..]).to_owned())?))
 }
 
+/// What GRAPPA fills.
+pub(super) struct Plain {
+    /// `[coil, ky, kx]`.
+    pub(super) filled: Array3<Complex32>,
+    pub(super) kernel: grappa::Kernel,
+    /// Squared norms of (predicted - acquired) and of acquired calibration lines off the grid.
+    calibration: (f64, f64),
+}
+
 /// GRAPPA. Calibration lines off the grid are predicted like missing ones, compared, and put back.
-fn plain(
-    kspace: &Array3<Complex32>,
-    mask: &[bool],
-    sampling: &Sampling,
-    separate: Option<&Separate>,
-    options: &grappa::Options,
-) -> Result<(Array3<Complex32>, (f64, f64)), JobError> {
+pub(super) fn plain(slice: &Slice, separate: Option<&Separate>, options: &grappa::Options) -> Result<Plain, JobError> {
+    let Slice { kspace, mask, sampling, .. } = slice;
     let on_grid = |line: usize| line % sampling.acceleration == sampling.offset;
     let grid: Vec<bool> = mask.iter().enumerate().map(|(line, acquired)| *acquired && on_grid(line)).collect();
-    let mut filled = grappa::Kernel::fit(kspace, mask, sampling, separate, options)?.apply(kspace, &grid)?;
+    let kernel = grappa::Kernel::fit(kspace, mask, sampling, separate, options)?;
+    let mut filled = kernel.apply(kspace, &grid)?;
     let (mut error, mut power) = (0.0, 0.0);
     for line in (0..mask.len()).filter(|line| mask[*line] && !grid[*line]) {
         for (coil, samples) in kspace.outer_iter().enumerate() {
@@ -128,5 +133,5 @@ fn plain(
             }
         }
     }
-    Ok((filled, (error, power)))
+    Ok(Plain { filled, kernel, calibration: (error, power) })
 }

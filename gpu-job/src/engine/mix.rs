@@ -72,7 +72,7 @@ mod tests {
         });
         let sampling = Sampling { acceleration: 2, offset: 0, acs_first: 4, acs_lines: 1, first: 0, last: 8 };
         let mask = (0..9).map(|line| line % 2 == 0).collect();
-        Slice { kspace, mask, sampling, number: 0, noise_variance: None, calibration: None }
+        Slice { kspace, mask, sampling, number: 0, noise_variance: None, calibration: None, compare: false }
     }
 
     proptest! {

@@ -9,12 +9,14 @@
 //! | `raki` | networks with a weighted loss that learn from the fill of `nwg` |
 //! | `auto` | `nwg` and `raki`, mixed as the acquired lines say |
 //!
-//! [`cost`] tells beforehand what a scan takes.
+//! [`image`] makes an image of the filled k-space: refinement, partial Fourier, combination of the coils, and the same slice by plain
+//! methods beside it. [`cost`] tells beforehand what a scan takes.
 //!
 //! Refinement ([`kspace::numerics::sparse`]) takes any fill. A slice whose networks do not converge has the fill of
 //! `nwg`; one whose sensitivities cannot be found is left unrefined; both are said in its [`Numbers`].
 
 pub mod cost;
+mod image;
 mod linear;
 mod mix;
 mod networks;
@@ -22,17 +24,19 @@ mod refine;
 
 use std::time::Instant;
 
+use contract::images::{Combine, PartialFourier};
 use contract::prepared::Sampling;
-use contract::{Method, Refine};
+use contract::{ImageOptions, Method, Refine};
 use kspace::Complex32;
 use kspace::numerics::calibration::Separate;
 use kspace::numerics::nwg::{self, Judge};
-use kspace::numerics::{combine, espirit, fft, grappa, sparse};
+use kspace::numerics::{espirit, grappa, sparse};
 use kspace::prepared::Shape;
 use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use self::image::Compared;
 pub(crate) use self::linear::separate;
 use crate::error::JobError;
 use crate::progress::Progress;
@@ -59,6 +63,10 @@ pub struct Recipe {
     pub maps: espirit::Options,
     /// Refinement.
     pub sparse: sparse::Options,
+    /// How coil images become one.
+    pub combine: Combine,
+    /// What is done about lines that were never measured.
+    pub partial_fourier: PartialFourier,
 }
 
 impl Recipe {
@@ -78,6 +86,8 @@ impl Recipe {
             grappa: grappa::Options::default(),
             maps: espirit::Options::default(),
             sparse: sparse::Options { seed, ..sparse::Options::default() },
+            combine: Combine::default(),
+            partial_fourier: PartialFourier::default(),
         }
     }
 
@@ -85,6 +95,12 @@ impl Recipe {
     #[must_use]
     pub fn sharing(self, slab: Option<u16>, warm: Option<u16>) -> Self {
         Self { slab: slab.map_or(self.slab, usize::from), warm: warm.map_or(self.warm, usize::from), ..self }
+    }
+
+    /// Makes images as asked.
+    #[must_use]
+    pub fn imaging(self, images: &ImageOptions) -> Self {
+        Self { combine: images.combine, partial_fourier: images.partial_fourier, ..self }
     }
 
     /// Whether networks are trained.
@@ -154,13 +170,17 @@ pub struct Slice {
     pub noise_variance: Option<f64>,
     /// `[coil, line, kx]`: calibration lines of their own, centred, which calibrate in the place of those in `kspace`.
     pub calibration: Option<Array3<Complex32>>,
+    /// Whether the slice is shown beside what plain methods make of it.
+    pub compare: bool,
 }
 
 /// What is known of a slice after it was reconstructed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Numbers {
-    /// Loss of the last training step.
+    /// Loss of the networks after training.
     pub loss: Option<f64>,
+    /// Training steps done and the loss there, where networks were trained.
+    pub curve: Vec<(u32, f64)>,
     /// Squared norms of (predicted - acquired) and of acquired, over acquired lines off the grid; `None` where there are none, as
     /// with separate calibration.
     pub calibration: Option<(f64, f64)>,
@@ -178,6 +198,12 @@ pub struct Numbers {
     pub diverged: bool,
     /// Whether sensitivities could not be found and the slice was left unrefined.
     pub unrefined: bool,
+    /// Whether the calibration lines tell no sensitivities and those of the coil images combined them.
+    pub uncalibrated: bool,
+    /// Part of k-space between the first and the last acquired line, where the rest was never measured and is estimated.
+    pub partial: Option<f64>,
+    /// The noise gain of as many lines with coils that part every folded place.
+    pub ideal_gain: f64,
     /// Energy of the acquired lines.
     pub acquired_energy: f64,
     /// Energy of the lines that were filled.
@@ -206,10 +232,22 @@ pub(crate) fn ratio(part: f64, whole: f64) -> f64 {
 /// A reconstructed slice.
 #[derive(Debug, Clone)]
 pub struct Reconstructed {
-    /// `[y, x]`: root sum of squares over the coils.
-    pub image: Array2<f32>,
+    /// `[y, x]`, of the combined coils; its phase is relative to their strongest combination.
+    pub image: Array2<Complex32>,
+    /// `[y, x]`: deviation of noise over that of a k-space sample, as the linear kernels pass it on; `None` where nothing was filled by them.
+    pub gain: Option<Array2<f32>>,
+    /// The slice by plain methods, where it was asked for.
+    pub compared: Option<Compared>,
     /// What is known of it.
     pub numbers: Numbers,
+}
+
+impl Reconstructed {
+    /// `[y, x]`.
+    #[must_use]
+    pub fn magnitude(&self) -> Array2<f32> {
+        self.image.mapv(Complex32::norm)
+    }
 }
 
 /// Wall seconds of the stages.
@@ -231,6 +269,8 @@ struct Work {
     /// Whether anything is to be filled.
     missing: bool,
     nwg: Option<(nwg::Filled, Judge)>,
+    /// Of plain GRAPPA.
+    plain: Option<grappa::Kernel>,
     filled: Option<Array3<Complex32>>,
     numbers: Numbers,
 }
@@ -292,36 +332,4 @@ impl Engine<'_> {
         clock.image += started.elapsed().as_secs_f64();
         images
     }
-
-    /// The image of a filled slice.
-    fn image(&self, mut work: Work) -> Result<Reconstructed, JobError> {
-        if self.progress.cancelled() {
-            return Err(JobError::Interrupted);
-        }
-        let nwg = work.nwg.as_ref().map(|(filled, _)| filled);
-        let filled = work.filled.as_ref().or(nwg.map(|nwg| &nwg.kspace)).unwrap_or(&work.slice.kspace);
-        let numbers = &mut work.numbers;
-        (numbers.acquired_energy, numbers.filled_energy) = energies(filled, &work.slice.mask);
-        let refined = match nwg {
-            Some(nwg) if self.recipe.refine == Refine::Sparse => {
-                refine::refine(self.recipe, &work.slice, work.separate.as_ref(), filled, nwg, numbers)
-            }
-            _ => None,
-        };
-        let images = refined.unwrap_or_else(|| fft::ifft2c(filled));
-        self.progress.advance(1);
-        Ok(Reconstructed { image: combine::rss(&images), numbers: work.numbers })
-    }
-}
-
-/// Energy of the acquired and of the other lines.
-fn energies(kspace: &Array3<Complex32>, mask: &[bool]) -> (f64, f64) {
-    let (mut acquired, mut other) = (0.0, 0.0);
-    for coil in kspace.outer_iter() {
-        for (line, taken) in coil.outer_iter().zip(mask) {
-            let energy: f64 = line.iter().map(|sample| f64::from(sample.norm_sqr())).sum();
-            *(if *taken { &mut acquired } else { &mut other }) += energy;
-        }
-    }
-    (acquired, other)
 }

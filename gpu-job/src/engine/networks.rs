@@ -155,6 +155,7 @@ impl Engine<'_> {
     /// Fills with trained networks; with those that did not converge, `nwg` fills.
     fn fill(&self, work: &mut Work, fit: &Fit) -> Result<(), JobError> {
         work.numbers.loss = fit.loss.is_finite().then_some(fit.loss);
+        work.numbers.curve = fit.curve.iter().filter(|(_, loss)| loss.is_finite()).copied().collect();
         if fit.diverged {
             work.numbers.diverged = true;
             if work.nwg.is_none() {

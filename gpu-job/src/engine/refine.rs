@@ -3,11 +3,12 @@
 use kspace::Complex32;
 use kspace::numerics::calibration::Separate;
 use kspace::numerics::{combine, espirit, nwg, sparse};
-use ndarray::{Array3, s};
+use ndarray::Array3;
 
+use super::image::sensitivities;
 use super::{Numbers, Recipe, Slice};
 
-/// Coil images `[coil, y, x]` of the refined slice; `None` when its sensitivities cannot be found, as in a slice of air.
+/// Coil images `[coil, y, x]` of the refined slice and its sensitivities; `None` when these cannot be found, as in a slice of air.
 pub(super) fn refine(
     recipe: &Recipe,
     slice: &Slice,
@@ -15,17 +16,11 @@ pub(super) fn refine(
     filled: &Array3<Complex32>,
     nwg: &nwg::Filled,
     numbers: &mut Numbers,
-) -> Option<Array3<Complex32>> {
+) -> Option<(Array3<Complex32>, espirit::Maps)> {
     let sampling = &slice.sampling;
     let (_, rows, columns) = filled.dim();
-    let (block, noise_variance) = match separate {
-        Some(separate) => (separate.lines.view(), separate.noise_variance),
-        None => {
-            let lines = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
-            (slice.kspace.slice(s![.., lines, ..]), nwg.noise_variance)
-        }
-    };
-    let Ok(maps) = espirit::maps(block, noise_variance, (rows, columns), &recipe.maps) else {
+    let found = sensitivities(&recipe.maps, slice, sampling, separate, nwg.noise_variance, (rows, columns));
+    let Some(maps) = found else {
         numbers.unrefined = true;
         return None;
     };
@@ -38,5 +33,6 @@ pub(super) fn refine(
         error_variance: &nwg.error_variance,
         maps: &maps.maps,
     };
-    Some(combine::spread(&maps.maps, &sparse::refine(&problem, &recipe.sparse)))
+    let images = combine::spread(&maps.maps, &sparse::refine(&problem, &recipe.sparse));
+    Some((images, maps))
 }

@@ -58,16 +58,22 @@ pub struct Fit {
     pub weights: Weights,
     /// Sum over the channels of the norm of the weighted residual of all targets after training, mean over the sets.
     pub loss: f64,
+    /// Steps done, and the same norm over the window of that step, scaled to all columns.
+    pub curve: Vec<(u32, f64)>,
     /// Whether training failed: weights or loss are not finite, or zeros would predict better. Such networks are not to be used.
     pub diverged: bool,
 }
 
 impl Fit {
-    /// Judges trained weights, whose loss over all sets and all targets is `loss`.
-    fn new(problem: &Problem, weights: Weights, loss: f64) -> Self {
-        let loss = loss * problem.layout.channels() as f64 / weights.networks as f64;
+    /// Judges trained weights, whose loss over all sets and all targets is `loss`; `curve` has losses over windows of so many columns.
+    fn new(problem: &Problem, weights: Weights, loss: f64, curve: Vec<(u32, f64)>, columns: usize) -> Self {
+        let share = problem.layout.channels() as f64 / weights.networks as f64;
+        let loss = loss * share;
+        // A norm grows with the square root of what it is taken over.
+        let whole = share * (problem.domain.valid_columns() as f64 / columns.max(1) as f64).sqrt();
+        let curve = curve.into_iter().map(|(step, loss)| (step, loss * whole)).collect();
         let finite = loss.is_finite() && weights.layers.iter().flatten().all(|weight| weight.is_finite());
-        Self { diverged: !finite || loss > problem.loss_of_zeros(), weights, loss }
+        Self { diverged: !finite || loss > problem.loss_of_zeros(), weights, loss, curve }
     }
 }
 

@@ -19,6 +19,15 @@ const START_DIVISOR: f64 = 25.0;
 /// First over last rate.
 const END_DIVISOR: f64 = 1e4;
 
+/// Points of a training curve, about.
+const POINTS: usize = 24;
+
+/// Whether the loss of this step of so many, from 0 on, is a point of the training curve: reading a loss back stops a GPU.
+#[must_use]
+pub const fn is_point(step: usize, steps: usize) -> bool {
+    step + 1 == steps || step.is_multiple_of(steps.div_ceil(POINTS))
+}
+
 /// One step of Adam: `mean = decay_1 mean + (1 - decay_1) gradient`, likewise `square` with the squared gradient, then
 /// `weight -= rate * mean / (sqrt(square) + epsilon)`. Rate and epsilon include the correction of both means for their
 /// start at zero.

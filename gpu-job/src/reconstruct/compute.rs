@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use contract::manifest::Timing;
 use contract::prepared::Sampling;
-use kspace::image::geometry::Grid;
 use kspace::prepared::{ReadAt, Reader};
 
 use super::checkpoint::{Checkpoint, Finished, Identity};
+use super::finish::Finish;
 use super::plan::Plan;
 use super::source::{Read, read_ahead};
 use crate::device::Chosen;
@@ -31,7 +31,7 @@ pub(super) struct All {
 pub(super) fn all<R: ReadAt>(
     reader: &Reader<R>,
     plan: &Plan,
-    grid: &Grid,
+    finish: &Finish,
     chosen: Option<&Chosen>,
     progress: &dyn Progress,
     (checkpoint, identity): (&Checkpoint<'_>, Identity),
@@ -65,12 +65,9 @@ pub(super) fn all<R: ReadAt>(
                 }
             })?;
             for reconstructed in group {
-                let mut image = grid.crop(&reconstructed.image);
-                if let Some(factor) = plan.factor {
-                    image *= factor;
-                }
+                let (image, numbers) = finish.apply(reconstructed);
                 finished.images.push(image);
-                finished.numbers.push(reconstructed.numbers);
+                finished.numbers.push(numbers);
             }
             if saved.elapsed() > SAVE_EVERY {
                 checkpoint.save(&identity, &finished);
@@ -102,5 +99,6 @@ fn slice<R>(reader: &Reader<R>, plan: &Plan, index: usize, (kspace, calibration)
         number: index as u64,
         noise_variance: plan.noise_variance,
         calibration,
+        compare: plan.compared.contains(&index),
     }
 }

@@ -8,6 +8,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::Request;
+use super::quality::{ImageQuality, replaced};
 use crate::engine::{Numbers, ratio};
 
 /// `metrics.json`.
@@ -20,7 +21,9 @@ pub struct Metrics {
     /// How missing lines were filled.
     pub method: Method,
     /// Over all entries, by name: `calibration_residual` and `filled_energy` as in [`EntryMetrics`], of the sums of all
-    /// entries; `noise_level`, `networks` and `round_trip`, means over the entries that have them; `acquired_fraction`, the acquired part of the lines between the first and the last acquired one.
+    /// entries; `noise_level`, `networks`, `round_trip` and the numbers of [`ImageQuality`], means over the entries that have them;
+    /// `acquired_fraction`, the acquired part of the lines between the first and the last acquired one; `replaced_entries`, how many were
+    /// reconstructed in another way than asked.
     pub summary: BTreeMap<String, f64>,
     /// One for each entry of the prepared file, in its order.
     pub entries: Vec<EntryMetrics>,
@@ -73,6 +76,15 @@ pub struct EntryMetrics {
     pub diverged: bool,
     /// Energy of the filled lines over that of all lines.
     pub filled_energy: f64,
+    /// Part of k-space between the first and the last acquired line, where the rest was never measured and is estimated.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub partial_fourier: Option<f64>,
+    /// Training steps done and the loss there.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub curve: Vec<(u32, f64)>,
+    /// What the image shows.
+    #[serde(flatten)]
+    pub image: ImageQuality,
 }
 
 impl Metrics {
@@ -82,13 +94,14 @@ impl Metrics {
         meta: &PreparedMeta,
         mask: &Array2<u8>,
         computed: &[Numbers],
+        images: &[ImageQuality],
     ) -> Self {
         let entries: Vec<EntryMetrics> = meta
             .entries
             .iter()
             .zip(mask.outer_iter())
-            .zip(computed)
-            .map(|((entry, mask), computed)| {
+            .zip(computed.iter().zip(images))
+            .map(|((entry, mask), (computed, image))| {
                 let acquired_lines = mask.iter().filter(|acquired| **acquired == 1).count();
                 EntryMetrics {
                     entry: entry.clone(),
@@ -102,6 +115,9 @@ impl Metrics {
                     maps: computed.maps.map(|(count, _)| count),
                     diverged: computed.diverged,
                     filled_energy: computed.filled_share(),
+                    partial_fourier: computed.partial,
+                    curve: computed.curve.clone(),
+                    image: *image,
                 }
             })
             .collect();
@@ -120,6 +136,13 @@ impl Metrics {
         mean("noise_level", |entry| entry.noise_level);
         mean("networks", |entry| entry.networks);
         mean("round_trip", |entry| entry.round_trip);
+        for (at, (name, _)) in ImageQuality::default().named().into_iter().enumerate() {
+            let values: Vec<f64> = images.iter().filter_map(|image| image.named()[at].1).collect();
+            if !values.is_empty() {
+                summary.insert(name.to_owned(), values.iter().sum::<f64>() / values.len() as f64);
+            }
+        }
+        summary.insert("replaced_entries".to_owned(), replaced(computed) as f64);
         let (filled, acquired) =
             computed.iter().fold((0.0, 0.0), |sum, entry| (sum.0 + entry.filled_energy, sum.1 + entry.acquired_energy));
         summary.insert("filled_energy".to_owned(), ratio(filled, filled + acquired));

@@ -7,15 +7,23 @@
 //! | [`plan`] | what is done with each entry, and what was decided |
 //! | [`checkpoint`] | what an interrupted job leaves to the next one |
 //! | [`compute`] | reconstructs the entries, a group at a time |
-//! | [`volume`] | crops images and stacks them |
-//! | [`metrics`] | numbers that need no reference |
+//! | [`finish`] | a slice in the grid and the unit of the result |
+//! | [`volume`] | slices in their order as volumes |
+//! | [`quality`] | numbers of an image that need no reference, and their limits |
+//! | [`metrics`] | these and other numbers as a record |
+//! | [`pictures`] | what a person sees of it |
+//! | [`report`] | the page that says whether the images can be trusted |
 //! | [`outputs`] | files of the result, the manifest last |
 
 mod checkpoint;
 mod compute;
+mod finish;
 pub mod metrics;
 mod outputs;
+mod pictures;
 mod plan;
+pub mod quality;
+mod report;
 mod source;
 mod volume;
 
@@ -23,7 +31,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use contract::manifest::{Source, Timing};
-use contract::{DevicePreference, Manifest, Method, Record, ScanId};
+use contract::{DevicePreference, ImageOptions, Manifest, Method, Record, ScanId};
 use kspace::image::geometry::Grid;
 use kspace::prepared::Reader;
 use store::{Location, Store};
@@ -35,6 +43,7 @@ use crate::error::JobError;
 use crate::progress::Progress;
 
 use checkpoint::{Checkpoint, Finished, Identity};
+use finish::Finish;
 pub use metrics::Metrics;
 pub use plan::noise_variance;
 pub(crate) use plan::several_kinds;
@@ -48,6 +57,8 @@ pub struct Request {
     pub out: Location,
     /// How, and the seed of everything random.
     pub recipe: Recipe,
+    /// How images are made of filled k-space.
+    pub images: ImageOptions,
     /// Where to compute.
     pub device: DevicePreference,
     /// The scan that the prepared file must be of; `None` takes what it says.
@@ -70,6 +81,7 @@ impl Request {
             prepared: Location::parse(prepared)?,
             out: Location::parse(out)?,
             recipe: Recipe::new(Method::default(), None, 0),
+            images: ImageOptions::default(),
             device: DevicePreference::default(),
             scan: None,
             source: None,
@@ -120,7 +132,7 @@ impl Job<'_> {
         let found = self.runtime.block_on(self.store.get_object(&manifest_at))?;
         if let Some(found) = &found
             && let Ok(manifest) = Manifest::from_json(&found.bytes)
-            && same(&manifest, &scan, &request.recipe)
+            && same(&manifest, &scan, request)
         {
             tracing::info!(%scan, "the result exists already");
             return Ok(manifest);
@@ -130,36 +142,38 @@ impl Job<'_> {
         let chosen = if request.recipe.trains() { Some(device::choose(request.device)?) } else { None };
         let mut plan = plan::Plan::new(&reader, request, chosen.as_ref())?;
         let grid = Grid::of(&reader.meta.header);
+        let grid = if request.images.interpolate { grid.interpolated(&reader.meta.header) } else { grid };
+        let finish = Finish { grid, factor: plan.factor };
         let device = chosen.as_ref().map_or_else(|| "cpu".to_owned(), |chosen| chosen.name.clone());
         let tool = config::tool(request.image_digest.clone());
         let identity = Identity {
             schema: Identity::SCHEMA,
             scan: scan.to_string(),
             source_sha256: reader.meta.source_sha256.clone(),
-            recipe: format!("{:?}", request.recipe),
+            recipe: format!("{:?} {:?}", request.recipe, request.images),
             device: device.clone(),
             program: format!("{tool:?}"),
             group: 0,
         };
         let checkpoint = Checkpoint { runtime: self.runtime, store: self.store, at: request.checkpoint.as_ref() };
-        let computed = compute::all(&reader, &plan, &grid, chosen.as_ref(), self.progress, (&checkpoint, identity))?;
+        let computed = compute::all(&reader, &plan, &finish, chosen.as_ref(), self.progress, (&checkpoint, identity))?;
         let Finished { images, numbers } = computed.finished;
 
         let started = Instant::now();
         plan.conclude(&numbers);
-        let metrics = Metrics::new(&scan, request, &reader.meta, &reader.mask, &numbers);
-        let stack = volume::Stack::new(&reader.meta, &grid, &reader.geometry, images)?;
+        let quality = quality::all(&reader.meta, &finish, &images, &numbers);
+        let metrics = Metrics::new(&scan, request, &reader.meta, &reader.mask, &numbers, &quality);
+        let stack = volume::Stack::new(&reader.meta, &finish, &reader.geometry, images, &numbers)?;
+        let stack = if request.images.flatten { stack.flattened() } else { stack };
         let mut warnings = reader.meta.warnings.clone();
-        warnings.extend(plan.warnings.iter().cloned());
+        warnings.append(&mut plan.warnings);
         warnings.extend(stack.warnings.iter().cloned());
-        let outputs = outputs::Outputs { runtime: self.runtime, store: self.store, out: &request.out };
-        let written = outputs.images(&stack, &metrics)?;
+
         let mut timings = computed.timings;
         timings.insert(0, Timing { stage: "open".to_owned(), seconds: opened });
-        timings.push(Timing { stage: "write".to_owned(), seconds: started.elapsed().as_secs_f64() });
-
+        timings.push(Timing { stage: "finish".to_owned(), seconds: started.elapsed().as_secs_f64() });
         let source = request.source.clone().unwrap_or_default();
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             schema: Manifest::SCHEMA,
             scan,
             created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -167,6 +181,7 @@ impl Job<'_> {
             tool,
             method: request.recipe.method,
             refine: request.recipe.refine,
+            images: request.images,
             parameters: plan.parameters,
             seed: request.recipe.training.seed,
             device,
@@ -175,8 +190,18 @@ impl Job<'_> {
             losses: metrics.losses(),
             timings,
             quality: metrics.summary.clone(),
-            outputs: written,
+            checks: quality::checks(&metrics.summary),
+            outputs: Vec::new(),
         };
+        let outputs = outputs::Outputs { runtime: self.runtime, store: self.store, out: &request.out };
+        let result = outputs::Result {
+            meta: &reader.meta,
+            mask: &reader.mask,
+            stack: &stack,
+            metrics: &metrics,
+            images: &request.images,
+        };
+        outputs.all(&result, &mut manifest)?;
         outputs.manifest(&manifest_at, &manifest, found.as_ref().map(|object| &object.info))?;
         checkpoint.remove();
         Ok(manifest)
@@ -198,11 +223,12 @@ impl Job<'_> {
     }
 }
 
-/// Whether a manifest is of this scan and this recipe.
-fn same(manifest: &Manifest, scan: &ScanId, recipe: &Recipe) -> bool {
+/// Whether a manifest is of this scan and this request.
+fn same(manifest: &Manifest, scan: &ScanId, request: &Request) -> bool {
+    let recipe = &request.recipe;
     let sharing = [("slab", recipe.slab), ("warm", recipe.warm)];
-    (&manifest.scan, manifest.method, manifest.refine, manifest.seed)
-        == (scan, recipe.method, recipe.refine, recipe.training.seed)
+    (&manifest.scan, manifest.method, manifest.refine, manifest.seed, manifest.images)
+        == (scan, recipe.method, recipe.refine, recipe.training.seed, request.images)
         && sharing.iter().all(|(name, value)| manifest.parameters.get(*name).is_none_or(|found| found == value))
 }
 

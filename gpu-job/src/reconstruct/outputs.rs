@@ -1,17 +1,32 @@
 //! Files of the result, the manifest last.
 
+use std::time::Instant;
+
 use bytes::Bytes;
-use contract::manifest::Output;
+use contract::keys::{REPORT_NAME, THUMBNAIL_NAME};
+use contract::manifest::{Output, Timing};
 use contract::scan::hex;
-use contract::{Manifest, Record};
-use kspace::image::{nifti, png};
+use contract::{ImageOptions, Manifest, PreparedMeta, Record};
+use kspace::image::{mask, nifti};
+use ndarray::{Array2, Array4};
 use sha2::{Digest, Sha256};
 use store::{Condition, Location, ObjectInfo, PutOptions, PutOutcome, Store};
 use tokio::runtime::Handle;
 
 use super::metrics::Metrics;
+use super::pictures::Painter;
+use super::report;
 use super::volume::Stack;
 use crate::error::JobError;
+
+/// What is written.
+pub(super) struct Result<'a> {
+    pub(super) meta: &'a PreparedMeta,
+    pub(super) mask: &'a Array2<u8>,
+    pub(super) stack: &'a Stack,
+    pub(super) metrics: &'a Metrics,
+    pub(super) images: &'a ImageOptions,
+}
 
 /// Where the files of a result go.
 pub(super) struct Outputs<'a> {
@@ -21,20 +36,47 @@ pub(super) struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    /// Writes everything but the manifest. The bytes of the images depend on the prepared file, the method, its
+    /// Writes everything but the manifest, which learns of it. The bytes of the images depend on the prepared file, the method, its
     /// parameters and the device, and on nothing else.
-    pub(super) fn images(&self, stack: &Stack, metrics: &Metrics) -> Result<Vec<Output>, JobError> {
-        let image = nifti::encode(Vec::new(), &stack.volume, &stack.placed.affine)?;
-        let mut preview = Vec::new();
-        png::encode(&mut preview, &stack.preview())?;
-        Ok(vec![
-            self.put("image.nii.gz", "application/gzip", image)?,
-            self.put("preview.png", "image/png", preview)?,
-            self.put("metrics.json", "application/json", metrics.to_json()?)?,
-        ])
+    pub(super) fn all(&self, result: &Result<'_>, manifest: &mut Manifest) -> std::result::Result<(), JobError> {
+        let started = Instant::now();
+        let Result { meta, stack, metrics, images, .. } = result;
+        let affine = &stack.placed.affine;
+        let magnitude = stack.magnitude();
+        let mut written = Vec::new();
+        let mut volume =
+            |name: &str, values: &Array4<f32>, what: nifti::Content| -> std::result::Result<(), JobError> {
+                let bytes = nifti::encode(Vec::new(), values, affine, what)?;
+                written.push(self.put(name, "application/gzip", bytes)?);
+                Ok(())
+            };
+        volume("image.nii.gz", &magnitude, nifti::Content::Magnitude)?;
+        if images.phase {
+            volume("phase.nii.gz", &stack.phase(), nifti::Content::Phase)?;
+        }
+        if let Some(map) = &stack.g_factor {
+            volume("gfactor.nii.gz", map, nifti::Content::GFactor)?;
+        }
+        if let Some(map) = &stack.noise {
+            volume("noise.nii.gz", map, nifti::Content::Noise)?;
+        }
+        let painter = Painter::new(stack, magnitude.view());
+        let montage = painter.montage()?;
+        written.push(self.put("preview.png", "image/png", montage.clone())?);
+        written.push(self.put(THUMBNAIL_NAME, "image/png", painter.thumbnail()?)?);
+        let mut mask = Vec::new();
+        mask::encode(&mut mask, &mask::of_lines(meta, result.mask.view()))?;
+        written.push(self.put("metrics.json", "application/json", metrics.to_json()?)?);
+        manifest.outputs = written;
+        manifest.timings.push(Timing { stage: "write".to_owned(), seconds: started.elapsed().as_secs_f64() });
+        let sources =
+            report::Sources { manifest, meta, stack, metrics, painter: &painter, montage: &montage, mask: &mask };
+        let page = self.put(REPORT_NAME, "text/html; charset=utf-8", sources.page()?)?;
+        manifest.outputs.push(page);
+        Ok(())
     }
 
-    fn put(&self, name: &str, content_type: &str, content: Vec<u8>) -> Result<Output, JobError> {
+    fn put(&self, name: &str, content_type: &str, content: Vec<u8>) -> std::result::Result<Output, JobError> {
         let output =
             Output { name: name.to_owned(), bytes: content.len() as u64, sha256: hex(&Sha256::digest(&content)) };
         let options = PutOptions { content_type: Some(content_type.to_owned()), ..PutOptions::default() };
@@ -51,14 +93,14 @@ impl Outputs<'_> {
         at: &Location,
         manifest: &Manifest,
         replaced: Option<&ObjectInfo>,
-    ) -> Result<(), JobError> {
+    ) -> std::result::Result<(), JobError> {
         let options = PutOptions::json(Condition::unchanged(replaced));
         let written = self.runtime.block_on(self.store.put(at, Bytes::from(manifest.to_json()?), &options))?;
         if let PutOutcome::Conflict = written {
             let found = self.runtime.block_on(self.store.get_object(at))?;
             let same = found.and_then(|found| Manifest::from_json(&found.bytes).ok()).is_some_and(|found| {
-                (&found.scan, found.method, found.refine, found.seed)
-                    == (&manifest.scan, manifest.method, manifest.refine, manifest.seed)
+                (&found.scan, found.method, found.refine, found.seed, found.images)
+                    == (&manifest.scan, manifest.method, manifest.refine, manifest.seed, manifest.images)
             });
             if !same {
                 return Err(JobError::Transient("another job wrote results to the same place meanwhile".to_owned()));

@@ -1,12 +1,14 @@
 //! What is done with each entry, and what was decided.
 
+use std::collections::BTreeSet;
+
 use contract::manifest::Decision;
 use contract::prepared::Step;
 use contract::{Method, PreparedMeta, Refine};
 use kspace::numerics::grappa;
 use kspace::prepared::Reader;
 
-use super::{Request, Values};
+use super::{Request, Values, volume};
 use crate::device::Chosen;
 use crate::engine::{Numbers, Recipe};
 use crate::error::JobError;
@@ -20,6 +22,8 @@ pub(super) struct Plan {
     pub(super) factor: Option<f32>,
     /// Whether calibration lines are not part of k-space.
     separate: bool,
+    /// Entries that are shown beside what plain methods make of them.
+    pub(super) compared: BTreeSet<usize>,
     /// Every parameter of the method, for the manifest.
     pub(super) parameters: Values,
     pub(super) decisions: Vec<Decision>,
@@ -32,7 +36,8 @@ impl Plan {
     /// # Errors
     /// [`JobError::BadData`] when an entry cannot be filled with the method, [`JobError::Usage`] for bad parameters.
     pub(super) fn new<R>(reader: &Reader<R>, request: &Request, chosen: Option<&Chosen>) -> Result<Self, JobError> {
-        let recipe = request.recipe;
+        request.images.check().map_err(JobError::Usage)?;
+        let recipe = request.recipe.imaging(&request.images);
         recipe.training.check()?;
         for (index, entry) in reader.meta.entries.iter().enumerate() {
             recipe
@@ -44,6 +49,7 @@ impl Plan {
             noise_variance: noise_variance(&reader.meta),
             factor: factor(&reader.meta)?,
             separate: reader.shape.acs.is_some(),
+            compared: volume::shown(&reader.meta, &reader.geometry),
             parameters: Values::new(),
             decisions: chosen.map(|chosen| chosen.decision.clone()).into_iter().collect(),
             warnings: Vec::new(),
@@ -169,6 +175,25 @@ impl Plan {
         }
         let count = |of: fn(&Numbers) -> bool| numbers.iter().filter(|numbers| of(numbers)).count();
         let (diverged, unrefined) = (count(|numbers| numbers.diverged), count(|numbers| numbers.unrefined));
+        let partial: Vec<f64> = numbers.iter().filter_map(|numbers| numbers.partial).collect();
+        if let Some(least) = partial.iter().copied().reduce(f64::min) {
+            self.decide(
+                "partial Fourier",
+                self.recipe.partial_fourier.to_string(),
+                &format!(
+                    "{:.0} % of the lines around the centre of k-space were measured in {} of {} entries, the others never",
+                    100.0 * least, partial.len(), numbers.len()
+                ),
+            );
+        }
+        let uncalibrated = count(|numbers| numbers.uncalibrated);
+        if uncalibrated > 0 {
+            self.warnings.push(format!(
+                "the calibration lines of {uncalibrated} of {} entries tell no coil sensitivities: the images themselves do, as with the \
+                 combination adaptive",
+                numbers.len()
+            ));
+        }
         if diverged > 0 {
             self.warnings.push(format!(
                 "the networks of {diverged} of {} entries did not converge: nwg filled these",

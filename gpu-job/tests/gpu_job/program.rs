@@ -108,6 +108,7 @@ fn spec(folder: &Path, prepared: &Path) -> (JobSpec, String) {
         seed: 3,
         device: DevicePreference::Cpu,
         source: Source { key_sha256: "k".to_owned(), ..Source::default() },
+        images: contract::ImageOptions::default(),
     };
     let jobs = folder.join("jobs");
     std::fs::create_dir_all(&jobs).unwrap();

@@ -7,7 +7,7 @@
 use contract::prepared::{GEOMETRY_LENGTH, Header};
 use ndarray::{Array2, ArrayView2, s};
 
-use super::png::resize;
+use crate::numerics::resample::resize;
 
 /// Fields of view closer than this are the same, and so are the sides of a pixel.
 const SAME: f64 = 0.01;
@@ -39,6 +39,8 @@ pub struct Grid {
     pub first_row: usize,
     /// Size of a voxel along x, y and through the slice, mm.
     pub voxel_mm: [f64; 3],
+    /// Rows of a reconstructed slice that are kept; fewer than `rows` where the image is interpolated.
+    pub kept_rows: usize,
 }
 
 impl Grid {
@@ -54,13 +56,25 @@ impl Grid {
             rows = ((lines as f64 * wanted / y).round() as usize).clamp(1, lines.max(1));
         }
         let voxel_mm = [x / columns.max(1) as f64, y / lines.max(1) as f64, z];
-        Self { columns, rows, first_row: lines / 2 - rows / 2, voxel_mm }
+        Self { columns, rows, first_row: lines / 2 - rows / 2, voxel_mm, kept_rows: rows }
+    }
+
+    /// The same field of view with the matrix that the scanner would reconstruct, where the header states one.
+    #[must_use]
+    pub fn interpolated(self, header: &Header) -> Self {
+        let [columns, rows, _] = header.recon_matrix;
+        if columns == 0 || rows == 0 {
+            return self;
+        }
+        let [x, y, z] = self.voxel_mm;
+        let voxel_mm = [x * self.columns as f64 / columns as f64, y * self.rows as f64 / rows as f64, z];
+        Self { columns, rows, voxel_mm, ..self }
     }
 
     /// The kept part of a reconstructed slice, `[y, x]`. An image that is smaller is returned as it is.
     #[must_use]
-    pub fn crop(&self, image: &Array2<f32>) -> Array2<f32> {
-        let end = (self.first_row + self.rows).min(image.nrows());
+    pub fn crop<T: Clone>(&self, image: &Array2<T>) -> Array2<T> {
+        let end = (self.first_row + self.kept_rows).min(image.nrows());
         image.slice(s![self.first_row.min(end)..end, ..]).to_owned()
     }
 }
@@ -187,6 +201,25 @@ impl Display {
         Self { transpose, flip_rows: dot(along, down) < 0.0, flip_columns: dot(across, right) < 0.0, aspect }
     }
 
+    /// From (column, row, slice, 1) of slices as they are shown, with `shown` rows and columns, to where `affine` puts the voxels of slices of
+    /// `native` rows and columns.
+    #[must_use]
+    pub fn affine(&self, affine: &Affine, native: (usize, usize), shown: (usize, usize)) -> [[f64; 4]; 3] {
+        // Along each shown axis the native index is `scale * index + start`.
+        let along = |count: usize, native: usize, flipped: bool| {
+            let scale = native as f64 / count.max(1) as f64;
+            let start = 0.5 * scale - 0.5;
+            if flipped { (-scale, native as f64 - 1.0 - start) } else { (scale, start) }
+        };
+        let (across, down) = if self.transpose { (native.0, native.1) } else { (native.1, native.0) };
+        let (columns, rows) = (along(shown.1, across, self.flip_columns), along(shown.0, down, self.flip_rows));
+        let (of_columns, of_rows) = if self.transpose { (1, 0) } else { (0, 1) };
+        affine.matrix.map(|row| {
+            let (column, down) = (row[of_columns], row[of_rows]);
+            [column * columns.0, down * rows.0, row[2], row[3] + column * columns.1 + down * rows.1]
+        })
+    }
+
     /// A slice `[y, x]` turned for display, with square pixels.
     #[must_use]
     pub fn apply(&self, image: &Array2<f32>) -> Array2<f32> {
@@ -302,7 +335,7 @@ mod tests {
         // Each image has one bright corner: the voxel furthest to the patient's left and back (transverse), left and
         // feet (coronal), back and feet (sagittal). It belongs at the lower right.
         let header = header([2, 2, 1], 200.0);
-        let grid = Grid { columns: 2, rows: 2, first_row: 0, voxel_mm: [1.0; 3] };
+        let grid = Grid { columns: 2, rows: 2, first_row: 0, voxel_mm: [1.0; 3], kept_rows: 2 };
         let axes = [[1f32, 0., 0.], [0., 1., 0.], [0., 0., 1.]];
         for (normal, right, down) in
             [(2, [1., 0., 0.], [0., 1., 0.]), (1, axes[0], [0., 0., -1.]), (0, axes[1], [0., 0., -1.])]
@@ -333,7 +366,7 @@ mod tests {
 
     #[test]
     fn display_has_square_pixels() {
-        let grid = Grid { columns: 4, rows: 2, first_row: 0, voxel_mm: [1.0, 2.0, 1.0] };
+        let grid = Grid { columns: 4, rows: 2, first_row: 0, voxel_mm: [1.0, 2.0, 1.0], kept_rows: 2 };
         let unknown = Header { geometry_known: false, ..header([4, 2, 1], 200.0) };
         let stack = stack(&unknown, &grid, Array2::zeros((1, 12)).view());
         let shown = Display::of(&stack).apply(&array![[0., 0., 0., 0.], [1., 1., 1., 1.]]);

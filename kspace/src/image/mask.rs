@@ -5,7 +5,8 @@
 
 use std::io::Write;
 
-use ndarray::{Array2, Axis, s};
+use contract::PreparedMeta;
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::prepare::{Pattern, Place};
 use crate::{Error, Result};
@@ -51,6 +52,26 @@ pub fn encode<W: Write>(out: W, patterns: &[Pattern]) -> Result<()> {
         writer.finish()
     };
     write().map_err(super::png::failed("sampling mask"))
+}
+
+/// Distinct samplings of prepared entries, in their order: `lines` is `[entry, ky]`, 1 where a line was acquired.
+#[must_use]
+pub fn of_lines(meta: &PreparedMeta, lines: ArrayView2<'_, u8>) -> Vec<Pattern> {
+    let mut patterns: Vec<Pattern> = Vec::new();
+    for (entry, mask) in meta.entries.iter().zip(lines.outer_iter()) {
+        let block = entry.sampling.acs_first..entry.sampling.acs_first + entry.sampling.acs_lines;
+        let place = |line: usize| match (mask[line], entry.sampling.acceleration > 1 && block.contains(&line)) {
+            (0, _) => Place::Missing,
+            (_, true) => Place::Calibration,
+            (_, false) => Place::Image,
+        };
+        let places = Array2::from_shape_fn((mask.len(), 1), |(line, _)| place(line));
+        match patterns.iter_mut().find(|known| known.places == places) {
+            Some(known) => known.count += 1,
+            None => patterns.push(Pattern { places, separate: false, count: 1 }),
+        }
+    }
+    patterns
 }
 
 /// Panels side by side, aligned at their middle.

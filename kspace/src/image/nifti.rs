@@ -1,4 +1,4 @@
-//! Magnitude volumes as NIfTI-1 (`.nii.gz`, float32).
+//! Volumes as NIfTI-1 (`.nii.gz`, float32).
 //!
 //! The header has 348 bytes (the official `nifti1.h`), so it is written here. The same volume gives the same bytes.
 
@@ -20,7 +20,31 @@ const MILLIMETRES: u8 = 2;
 /// `NIFTI_XFORM_SCANNER_ANAT`.
 const SCANNER: i16 = 1;
 const UNKNOWN: i16 = 0;
-const DESCRIPTION: &[u8] = b"magnitude; not for diagnostic use";
+/// What the voxels of a volume are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Magnitude, in the unit of the raw data.
+    Magnitude,
+    /// Phase, radians.
+    Phase,
+    /// Deviation of noise, in the unit of the magnitude.
+    Noise,
+    /// g-factor, without a unit.
+    GFactor,
+}
+
+impl Content {
+    /// The description in the header, of at most 79 bytes.
+    const fn description(self) -> &'static [u8] {
+        match self {
+            Self::Magnitude => b"magnitude; not for diagnostic use",
+            Self::Phase => b"phase, rad; not for diagnostic use",
+            Self::Noise => b"deviation of noise; not for diagnostic use",
+            Self::GFactor => b"g-factor; not for diagnostic use",
+        }
+    }
+}
+
 /// Images compress little; higher levels cost time and save one per cent.
 const LEVEL: u32 = 4;
 
@@ -28,10 +52,10 @@ const LEVEL: u32 = 4;
 ///
 /// # Errors
 /// [`Error::Io`], and the errors of [`encode`].
-pub fn write_gz(path: &Path, volume: &Array4<f32>, affine: &Affine) -> Result<()> {
+pub fn write_gz(path: &Path, volume: &Array4<f32>, affine: &Affine, content: Content) -> Result<()> {
     let failed = "writing the NIfTI image";
     let file = File::create(path).map_err(Error::io(failed))?;
-    encode(BufWriter::new(file), volume, affine)?.flush().map_err(Error::io(failed))
+    encode(BufWriter::new(file), volume, affine, content)?.flush().map_err(Error::io(failed))
 }
 
 /// Writes `volume`, `[time, slice, y, x]`, gzipped to `out` and hands `out` back, not flushed. The image is 3-D when time has
@@ -40,12 +64,12 @@ pub fn write_gz(path: &Path, volume: &Array4<f32>, affine: &Affine) -> Result<()
 /// # Errors
 /// [`Error::Limit`] for more than 32767 voxels along an axis, [`Error::Corrupt`] for values that are not finite or an
 /// empty volume, [`Error::Io`] when `out` refuses.
-pub fn encode<W: Write>(out: W, volume: &Array4<f32>, affine: &Affine) -> Result<W> {
+pub fn encode<W: Write>(out: W, volume: &Array4<f32>, affine: &Affine, content: Content) -> Result<W> {
     if volume.is_empty() || !volume.iter().all(|value| value.is_finite()) {
         return Err(Error::corrupt("image", "no voxels, or values that are not finite", "numbers"));
     }
     let failed = "writing the NIfTI image";
-    let header = header(volume.dim(), affine)?;
+    let header = header(volume.dim(), affine, content)?;
     let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(out, Compression::new(LEVEL));
     gzip.write_all(&header).map_err(Error::io(failed))?;
     let volume = volume.as_standard_layout();
@@ -54,7 +78,11 @@ pub fn encode<W: Write>(out: W, volume: &Array4<f32>, affine: &Affine) -> Result
     gzip.finish().map_err(Error::io(failed))
 }
 
-fn header((times, slices, rows, columns): (usize, usize, usize, usize), affine: &Affine) -> Result<[u8; DATA_OFFSET]> {
+fn header(
+    (times, slices, rows, columns): (usize, usize, usize, usize),
+    affine: &Affine,
+    content: Content,
+) -> Result<[u8; DATA_OFFSET]> {
     let mut bytes = [0u8; DATA_OFFSET];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(0, &(HEADER_BYTES as i32).to_le_bytes());
@@ -76,7 +104,7 @@ fn header((times, slices, rows, columns): (usize, usize, usize, usize), affine: 
     put(108, &(DATA_OFFSET as f32).to_le_bytes());
     put(112, &1f32.to_le_bytes());
     put(123, &[MILLIMETRES]);
-    put(148, DESCRIPTION);
+    put(148, content.description());
     let code = if affine.known { SCANNER } else { UNKNOWN };
     put(252, &code.to_le_bytes());
     put(254, &code.to_le_bytes());
@@ -168,8 +196,11 @@ mod tests {
         let affine = Affine { matrix: [[1.0, 0.0, 0.0, 0.0]; 3], known: false };
         let mut volume = Array4::zeros((1, 1, 2, 2));
         volume[[0, 0, 1, 1]] = f32::NAN;
-        assert!(matches!(encode(Vec::new(), &volume, &affine), Err(Error::Corrupt { .. })));
+        assert!(matches!(encode(Vec::new(), &volume, &affine, Content::Magnitude), Err(Error::Corrupt { .. })));
         let long = Array4::zeros((1, 1, 1, 40_000));
-        assert!(matches!(encode(Vec::new(), &long, &affine), Err(Error::Limit { found: 40_000, .. })));
+        assert!(matches!(
+            encode(Vec::new(), &long, &affine, Content::Magnitude),
+            Err(Error::Limit { found: 40_000, .. })
+        ));
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ndarray::{Array2, s};
 
+use crate::numerics::resample::resize;
 use crate::{Error, Result};
 
 /// More tiles than this are too small to judge; slices are then chosen evenly.
@@ -120,8 +121,9 @@ fn columns_for(count: usize, tall: usize, wide: usize) -> usize {
     (1..=count).min_by(|a, b| cost(*a).total_cmp(&cost(*b))).unwrap_or(1)
 }
 
-/// The values shown black and white.
-fn window(tiles: &[&Array2<f32>]) -> (f32, f32) {
+/// The values shown black and white: percentiles 0.5 and 99.5 of all.
+#[must_use]
+pub fn window(tiles: &[&Array2<f32>]) -> (f32, f32) {
     let mut values: Vec<f32> = tiles.iter().flat_map(|tile| tile.iter()).copied().filter(|v| v.is_finite()).collect();
     if values.is_empty() {
         return (0.0, 1.0);
@@ -133,40 +135,6 @@ fn window(tiles: &[&Array2<f32>]) -> (f32, f32) {
     };
     let (black, white) = (percentile(BLACK), percentile(WHITE));
     if white > black { (black, white) } else { (black, black + black.abs().max(1.0)) }
-}
-
-/// Bilinear interpolation when enlarging, the mean of the covered pixels when reducing.
-pub(super) fn resize(image: &Array2<f32>, rows: usize, columns: usize) -> Array2<f32> {
-    if image.dim() == (rows, columns) {
-        return image.clone();
-    }
-    let along_rows = weights(image.nrows(), rows);
-    let along_columns = weights(image.ncols(), columns);
-    let narrow = Array2::from_shape_fn((image.nrows(), columns), |(row, column)| {
-        along_columns[column].iter().map(|(from, weight)| image[[row, *from]] * weight).sum::<f32>()
-    });
-    Array2::from_shape_fn((rows, columns), |(row, column)| {
-        along_rows[row].iter().map(|(from, weight)| narrow[[*from, column]] * weight).sum()
-    })
-}
-
-/// For each of `to` points the source points and their weights: a triangle as wide as a source pixel or as a target
-/// pixel, whichever is wider.
-fn weights(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
-    let ratio = from as f64 / to as f64;
-    let reach = ratio.max(1.0);
-    (0..to)
-        .map(|at| {
-            let centre = (at as f64 + 0.5) * ratio - 0.5;
-            let (first, last) = ((centre - reach).ceil().max(0.0), (centre + reach).floor().min(from as f64 - 1.0));
-            let mut row: Vec<(usize, f32)> = (first as usize..=last as usize)
-                .map(|source| (source, (1.0 - (source as f64 - centre).abs() / reach).max(0.0) as f32))
-                .collect();
-            let sum: f32 = row.iter().map(|(_, weight)| weight).sum();
-            row.iter_mut().for_each(|(_, weight)| *weight /= sum);
-            row
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -219,13 +187,5 @@ mod tests {
         assert_eq!(compose(&[Array2::from_elem((96, 64), 3.0)]).unwrap().dim(), (768, 512));
         assert!(compose(&[]).is_err());
         assert!(compose(&[Array2::zeros((0, 4))]).is_err());
-    }
-
-    #[test]
-    fn resizing_keeps_constants_and_means() {
-        let image = Array2::from_shape_fn((60, 40), |(y, x)| ((y / 4 + x / 4) % 2) as f32);
-        assert!((resize(&image, 15, 10).mean().unwrap() - 0.5).abs() < 0.02);
-        let flat = resize(&Array2::from_elem((5, 7), 2.5), 13, 3);
-        assert!(flat.iter().all(|value| (value - 2.5f32).abs() < 1e-6));
     }
 }

@@ -146,6 +146,11 @@ fn neighbours((row, column): (usize, usize), (rows, columns): (usize, usize)) ->
     [up, left, down, right].into_iter().flatten()
 }
 
+/// A region with its gaps closed and its holes filled.
+pub(super) fn solid(mask: &Array2<bool>) -> Array2<bool> {
+    fill_holes(&close(mask))
+}
+
 /// Dilation, then erosion; outside the image nothing is set.
 fn close(mask: &Array2<bool>) -> Array2<bool> {
     let mut mask = mask.clone();

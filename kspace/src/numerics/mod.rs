@@ -12,6 +12,10 @@
 //! | [`wavelet`] | orthonormal wavelet transform |
 //! | [`combine`] | coil images to one image: root sum of squares, or with sensitivities |
 //! | [`gfactor`] | noise of a combined image: analytic noise gain, pseudo-replicas |
+//! | [`partial_fourier`] | lines beyond one end of k-space that were never measured |
+//! | [`resample`] | images of another matrix |
+//! | [`intensity`] | brightness that falls off with the distance from the coils |
+//! | [`quality`] | numbers of an image that need no reference |
 //! | [`metrics`] | PSNR, NRMSE and SSIM against a reference |
 //!
 //! k-space is `[coil, ky, kx]`, coil images `[coil, y, x]`, images `[y, x]`; the centre of an axis of n points is
@@ -23,8 +27,12 @@ pub mod espirit;
 pub mod fft;
 pub mod gfactor;
 pub mod grappa;
+pub mod intensity;
 pub mod metrics;
 pub mod nwg;
+pub mod partial_fourier;
+pub mod quality;
+pub mod resample;
 pub mod sparse;
 #[cfg(test)]
 mod testing;

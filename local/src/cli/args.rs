@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use contract::{DevicePreference, Method, Refine, ScanId};
+use gpu_job::cli::ImageArguments;
 use kspace::prepare::Compression;
 use local::compare::{Cell, Choice, Slices};
 
@@ -154,6 +155,8 @@ pub(crate) struct Reconstruct {
     /// Virtual coils to keep: none, a share of the energy such as 0.998, or a number of coils
     #[arg(long, value_name = "COILS", default_value_t)]
     pub(crate) coils: Compression,
+    #[command(flatten)]
+    pub(crate) images: ImageArguments,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

@@ -17,11 +17,16 @@ use local::{Error, Options, Result, Stack, files};
 use ndarray::Array2;
 use serde::Serialize;
 
+use contract::keys::WORKLIST_KEY;
+use pages::worklist::{Row, Worklist};
+
 use crate::cli::stack::Imaged;
 use crate::cli::ui::Ui;
 use crate::cli::{Kept, args};
 use crate::cli::{files as file_commands, stack};
 
+/// Where demonstrations leave their images, a folder for each, and a worklist of all.
+const DEMO_OUTPUT: &str = "demo-output";
 /// What a person sees of a share is at most this old in a demonstration.
 const REFRESH_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
@@ -68,7 +73,11 @@ pub(crate) async fn demo(args: args::Demo, config: Config, kept: &Kept, ui: Ui) 
     let sample = sample(args.input, &config, ui).await?;
     let name = sample.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let key = format!("demo/{name}");
-    let out = args.out.unwrap_or_else(|| Path::new("demo-output").join(stem(&name)));
+    let (root, folder) = match args.out {
+        Some(out) => (out, String::new()),
+        None => (PathBuf::from(DEMO_OUTPUT), stem(&name).to_owned()),
+    };
+    let out = root.join(&folder);
 
     let (uploaded, mut legs) = stack::send(running.remote(), &sample.file, &key, args.method, ui).await?;
     let followed = stack::watch(running.remote(), &uploaded, ui).await?;
@@ -77,7 +86,8 @@ pub(crate) async fn demo(args: args::Demo, config: Config, kept: &Kept, ui: Ui) 
     for part in &imaged {
         legs.extend(refreshed(&running, &part.scan, ui).await?);
     }
-    let images = running.download(&uploaded.scan, &out).await?;
+    let mut images = running.download(&uploaded.scan, &out).await?;
+    images.extend(worklist(&running, &imaged, &root, &folder).await?);
     let psnr_db = match (&sample.truth, images.iter().find(|path| path.ends_with("image.nii.gz"))) {
         (Some(truth), Some(image)) => files::psnr_against(truth, image)?,
         _ => None,
@@ -159,6 +169,40 @@ fn pack(raw: &Path, archive: &Path) -> std::io::Result<()> {
     tar.append_path_with_name(raw, "scan/phantom.h5")?;
     tar.into_inner()?.finish()?;
     Ok(())
+}
+
+/// Adds the scans to the worklist of `root`, where earlier demonstrations have theirs; returns its path. `folder` is where the images are
+/// below it.
+async fn worklist(running: &Stack, imaged: &[Imaged], root: &Path, folder: &str) -> Result<Option<PathBuf>> {
+    let start = Instant::now();
+    let rows = loop {
+        let list = running.worklist().await?;
+        let rows: Vec<Row> =
+            list.rows().iter().filter(|row| imaged.iter().any(|it| it.scan == row.scan)).cloned().collect();
+        if rows.len() == imaged.len() && rows.iter().all(|row| row.is_finished() && row.results.is_some()) {
+            break rows;
+        }
+        if start.elapsed() > REFRESH_LIMIT {
+            break rows;
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    let path = root.join(WORKLIST_KEY);
+    let known = std::fs::read(&path).ok().and_then(|page| Worklist::parse(&page).ok());
+    let mut list = known.unwrap_or_default();
+    for mut row in rows {
+        let part = imaged.iter().find(|it| it.scan == row.scan).and_then(|it| it.name.clone());
+        row.folder = match (folder, part) {
+            ("", None) => String::new(),
+            ("", Some(part)) => part,
+            (folder, None) => folder.to_owned(),
+            (folder, Some(part)) => format!("{folder}/{part}"),
+        };
+        list.upsert(row);
+    }
+    std::fs::create_dir_all(root).map_err(Error::io("making the output folder"))?;
+    std::fs::write(&path, list.render()).map_err(Error::io("writing the worklist"))?;
+    Ok(Some(path))
 }
 
 /// Waits until the share was asked to show the scan's folder. The images are there without it.

@@ -171,6 +171,7 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
         refine: args.refine,
         slab: args.slab,
         warm: args.warm,
+        images: args.images.into(),
         seed: args.seed,
         device: args.device,
     };

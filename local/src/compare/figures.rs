@@ -96,9 +96,10 @@ impl Sums {
     }
 
     pub(super) fn add(&mut self, result: &Reconstructed, reference: Option<&Array2<f32>>, regions: Option<&Regions>) {
-        let scores = reference.map(|reference| score(&result.image, reference));
-        let background = regions.and_then(|regions| regions.ratio(&result.image));
-        self.slices.push(Known { scores, numbers: result.numbers, background });
+        let image = result.magnitude();
+        let scores = reference.map(|reference| score(&image, reference));
+        let background = regions.and_then(|regions| regions.ratio(&image));
+        self.slices.push(Known { scores, numbers: result.numbers.clone(), background });
     }
 
     pub(super) fn figures(&self) -> Figures {
@@ -240,10 +241,11 @@ mod tests {
     fn means_are_over_the_slices_that_have_a_number_and_times_add_up() {
         let reference = Array2::from_shape_fn((16, 16), |(y, x)| (y + x) as f32);
         let numbers = Numbers { acquired_energy: 3.0, filled_energy: 1.0, ..Numbers::default() };
-        let trained = Numbers { loss: Some(4.0), round_trip: Some([0.4, 0.2, 0.1]), diverged: true, ..numbers };
+        let trained = Numbers { loss: Some(4.0), round_trip: Some([0.4, 0.2, 0.1]), diverged: true, ..numbers.clone() };
         let mut sums = Sums::default();
         for numbers in [numbers, trained] {
-            sums.add(&Reconstructed { image: reference.mapv(|value| value + 0.5), numbers }, Some(&reference), None);
+            let image = reference.mapv(|value| kspace::Complex32::new(value + 0.5, 0.0));
+            sums.add(&Reconstructed { image, gain: None, compared: None, numbers }, Some(&reference), None);
         }
         sums.timed(|| std::hint::black_box((0..2_000_000u64).fold(0, |sum, value| sum ^ value)));
         let figures = sums.figures();

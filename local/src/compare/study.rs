@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use contract::DevicePreference;
+use contract::images::Combine;
 use contract::prepared::Sampling;
 use gpu_job::engine::{Clock, Engine, Recipe, Slice};
 use gpu_job::raki::Backend;
@@ -211,7 +212,8 @@ impl Study {
         progress: &dyn Progress,
     ) -> Result<Row> {
         let row = Row { method: choice.to_string(), ..Row::default() };
-        let recipe = Recipe::new(choice.method, Some(choice.refine), seed);
+        // The reference is a root sum of squares, too.
+        let recipe = Recipe { combine: Combine::Rss, ..Recipe::new(choice.method, Some(choice.refine), seed) };
         // A sampling that is given to the file brings its calibration lines along.
         let acs = if sampled.cell.is_some() { None } else { self.reader.shape.acs };
         let shape = Shape { acs, ..self.reader.shape };
@@ -235,7 +237,7 @@ impl Study {
             for (at, result) in group.iter().zip(results) {
                 sums.add(&result, sampled.references.get(*at), sampled.regions[*at].as_ref());
                 if *at == self.slices.len() / 2 {
-                    image = Some(result.image);
+                    image = Some(result.magnitude());
                 }
             }
         }
@@ -252,6 +254,7 @@ impl Study {
             number: self.slices[at] as u64,
             noise_variance: gpu_job::reconstruct::noise_variance(&self.reader.meta),
             calibration: if sampled.cell.is_some() { None } else { self.reader.calibration(self.slices[at])? },
+            compare: false,
         })
     }
 }

@@ -212,14 +212,14 @@ fn manifest(slices: usize, doubtful: bool) -> Manifest {
     };
     let ghosting = if doubtful {
         check(
-            "ghosting_level",
+            "ghosting",
             0.081,
             0.05,
             false,
             "Aliases of the object beside it reach 8.1 % of its brightness: compare the images with the GRAPPA image before trusting small structures",
         )
     } else {
-        check("ghosting_level", 0.012, 0.05, true, "aliases of the object beside it are weak")
+        check("ghosting", 0.012, 0.05, true, "aliases of the object beside it are weak")
     };
     let digest = |digit: &str| digit.repeat(64 / digit.len());
     let output = |name: String, bytes: u64| Output { name, bytes, sha256: digest("9f86d081884c7d65") };
@@ -258,7 +258,7 @@ fn manifest(slices: usize, doubtful: bool) -> Manifest {
         warnings: if doubtful { vec!["the raw header states acceleration 2, the data are sampled with 4: the data were believed".to_owned(), "no noise scan was found: noise was estimated from the calibration lines".to_owned()] } else { Vec::new() },
         losses: (0..slices).map(|slice| 0.02 + 0.004 * (slice as f64).sin()).collect(),
         timings: [("open", 0.21), ("read", 1.4), ("fill", 6.8), ("train", 41.5), ("image", 12.2), ("write", 3.9)].map(|(stage, seconds)| Timing { stage: stage.to_owned(), seconds }).into(),
-        quality: [("snr", 24.1), ("calibration_residual", 0.0612), ("noise_level", 0.0034), ("round_trip", 0.056), ("filled_energy", 0.18), ("acquired_fraction", 0.36), ("ghosting_level", ghosting.value), ("g_factor", 1.42)]
+        quality: [("snr", 24.1), ("calibration_residual", 0.0612), ("noise_level", 0.0034), ("round_trip", 0.056), ("filled_energy", 0.18), ("acquired_fraction", 0.36), ("ghosting", ghosting.value), ("g_factor", 1.42)]
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
         checks: vec![

@@ -138,7 +138,9 @@ fn table(out: &mut String, rows: &[(&Row, Group)]) {
 
 fn line(out: &mut String, row: &Row, group: Group) {
     let results = row.results.as_ref().filter(|_| group != Group::Superseded);
-    let below = |has: bool, file: &str| has.then(|| link(&format!("{}/{file}", row.folder))).flatten();
+    // Results at the root of the share itself have no folder.
+    let path = |file: &str| if row.folder.is_empty() { file.to_owned() } else { format!("{}/{file}", row.folder) };
+    let below = |has: bool, file: &str| has.then(|| link(&path(file))).flatten();
     let report = below(results.is_some_and(|results| results.report), keys::REPORT_NAME);
     let picture = below(results.is_some_and(|results| results.thumbnail), keys::THUMBNAIL_NAME);
     let _ = write!(out, "<tr data-group=\"{}\"><td class=\"picture\">", group.name());

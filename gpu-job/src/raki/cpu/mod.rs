@@ -87,12 +87,18 @@ impl Backend for Cpu {
         let fit = |problem: &Problem| {
             let columns = parameters.columns(problem.domain);
             let patches = problem.planes.patches(&(0..problem.domain.valid_columns()));
-            let parts: Vec<Weights> = groups(parameters.networks(problem.layout))
+            let parts: Vec<(Weights, Vec<(u32, f64)>)> = groups(parameters.networks(problem.layout))
                 .map(|networks| Unit::new(problem, &patches, networks, columns).train(parameters, progress))
                 .collect::<Result<_, _>>()?;
+            let (parts, curves): (Vec<Weights>, Vec<_>) = parts.into_iter().unzip();
+            let mut curves = curves.into_iter();
+            let mut curve = curves.next().unwrap_or_default();
+            for other in curves {
+                curve.iter_mut().zip(other).for_each(|(sum, other)| sum.1 += other.1);
+            }
             let weights = Weights::concatenate(problem.layout, &parts);
             let loss = loss(problem, &patches, &weights);
-            Ok(Fit::new(problem, weights, loss))
+            Ok(Fit::new(problem, weights, loss, curve, columns))
         };
         problems.par_iter().map(fit).collect()
     }

@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::raki::layout::{Domain, Layout, TAPS};
 use crate::raki::parameters::Parameters;
 use crate::raki::patches::Problem;
-use crate::raki::schedule::Steps;
+use crate::raki::schedule::{Steps, is_point};
 use crate::raki::weights::{Weights, windows};
 
 /// Buffers for `networks` networks over a window, reused by every step. Row-major, positions fastest.
@@ -177,22 +177,32 @@ impl<'a> Unit<'a> {
         loss
     }
 
-    /// Trains from the initial weights.
-    pub(super) fn train(mut self, parameters: &Parameters, progress: &dyn Progress) -> Result<Weights, JobError> {
+    /// Trains from the initial weights; the losses over the window are those of a few steps, told by the number of steps done.
+    pub(super) fn train(
+        mut self,
+        parameters: &Parameters,
+        progress: &dyn Progress,
+    ) -> Result<(Weights, Vec<(u32, f64)>), JobError> {
         let layout = self.problem.layout;
         let mut weights = self.problem.initial(parameters.seed, self.networks.clone());
         let mut gradient = Weights::zeros(layout, weights.networks);
         let (mut mean, mut square) = (gradient.clone(), gradient.clone());
-        for (window, step) in windows(self.problem.domain, parameters).iter().zip(Steps::new(parameters)) {
+        let mut curve = Vec::new();
+        for (done, (window, step)) in
+            windows(self.problem.domain, parameters).iter().zip(Steps::new(parameters)).enumerate()
+        {
             if progress.cancelled() {
                 return Err(JobError::Interrupted);
             }
-            self.gradient(&weights, window, window.start, &mut gradient);
+            let loss = self.gradient(&weights, window, window.start, &mut gradient);
+            if is_point(done, parameters.iterations) {
+                curve.push((done as u32, loss));
+            }
             for (at, gradient) in gradient.layers.iter().enumerate() {
                 adam(&mut weights.layers[at], gradient, &mut mean.layers[at], &mut square.layers[at], step);
             }
             progress.advance(self.networks.len() as u64);
         }
-        Ok(weights)
+        Ok((weights, curve))
     }
 }

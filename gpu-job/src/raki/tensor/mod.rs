@@ -15,7 +15,7 @@ use self::ops::Op;
 use super::layout::{Domain, Layout, TAPS};
 use super::parameters::Parameters;
 use super::patches::{Planes, Problem};
-use super::schedule::Steps;
+use super::schedule::{Steps, is_point};
 use super::weights::{Weights, windows};
 use super::{Backend, Fit};
 use crate::error::JobError;
@@ -256,21 +256,31 @@ impl Backend for TensorBackend {
         let layers = Self::views(whole, &states)?;
         let columns = parameters.columns(domain);
         let scratch = whole.over(&(0..columns)).scratch(&self.device)?;
-        for (window, step) in windows(domain, parameters).iter().zip(Steps::new(parameters)) {
+        let mut curves = vec![Vec::new(); problems.len()];
+        for (done, (window, step)) in windows(domain, parameters).iter().zip(Steps::new(parameters)).enumerate() {
             if progress.cancelled() {
                 return Err(JobError::Interrupted);
             }
             let batch = whole.over(window);
             let patches = patches.narrow(1, window.start * domain.rows(), batch.positions())?;
             let gradient = batch.gradient(&layers, &patches, &data.references, &scratch)?;
+            if is_point(done, parameters.iterations) {
+                let losses = batch.losses(&scratch.residual)?;
+                for (curve, losses) in curves.iter_mut().zip(losses.chunks(networks)) {
+                    curve.push((done as u32, losses.iter().map(|loss| f64::from(*loss)).sum()));
+                }
+            }
             for (state, gradient) in states.iter().zip(&gradient) {
                 state.inplace_op2(gradient, &Op::Adam(step))?;
             }
             progress.advance((problems.len() * networks) as u64);
         }
         let losses = whole.all_losses(columns, &layers, &patches, &data.references)?;
-        let fits = Self::weights(whole, &layers)?.into_iter().zip(losses.chunks(networks)).zip(problems);
-        Ok(fits.map(|((weights, losses), problem)| Fit::new(problem, weights, losses.iter().sum())).collect())
+        let fits = Self::weights(whole, &layers)?.into_iter().zip(losses.chunks(networks)).zip(problems).zip(curves);
+        let fit = |(((weights, losses), problem), curve): (((_, &[f64]), _), _)| {
+            Fit::new(problem, weights, losses.iter().sum(), curve, columns)
+        };
+        Ok(fits.map(fit).collect())
     }
 
     fn predict(&self, weights: &Weights, planes: &Planes) -> Result<Vec<f32>, JobError> {

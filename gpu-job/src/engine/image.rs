@@ -1,0 +1,182 @@
+//! From filled k-space to an image: transform, refinement, what partial Fourier left out, combination of the coils.
+
+use contract::images::Combine;
+use contract::prepared::Sampling;
+use contract::{Method, Refine};
+use kspace::Complex32;
+use kspace::numerics::calibration::Separate;
+use kspace::numerics::{combine, espirit, fft, gfactor, partial_fourier, window};
+use ndarray::{Array2, Array3, Array4, Axis, s};
+
+use super::{Engine, Reconstructed, Slice, Work, linear, refine};
+use crate::error::JobError;
+
+/// Lines around the centre of a fully sampled slice that tell its sensitivities.
+const CENTRE_LINES: usize = 32;
+
+/// The same slice by methods that everyone knows, `[y, x]`, combined with the same sensitivities.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// Magnitude of the acquired lines alone.
+    pub zero_filled: Array2<f32>,
+    /// Magnitude of plain GRAPPA; `None` where it cannot be fitted, or nothing is missing.
+    pub grappa: Option<Array2<f32>>,
+}
+
+/// Coil images and the sensitivities that combine them.
+struct Combination {
+    /// `[map, coil, y, x]`.
+    maps: Array4<Complex32>,
+    how: Combine,
+}
+
+impl Combination {
+    /// `[y, x]`.
+    fn apply(&self, images: &Array3<Complex32>) -> Array2<Complex32> {
+        match self.how {
+            Combine::Rss => combine::rss(images).mapv(|value| Complex32::new(value, 0.0)),
+            _ => combine::merge(&combine::apply(&self.maps, images)),
+        }
+    }
+}
+
+impl Engine<'_> {
+    /// The image of a filled slice.
+    pub(super) fn image(&self, mut work: Work) -> Result<Reconstructed, JobError> {
+        if self.progress.cancelled() {
+            return Err(JobError::Interrupted);
+        }
+        let nwg = work.nwg.as_ref().map(|(filled, _)| filled);
+        let filled = work.filled.as_ref().or(nwg.map(|nwg| &nwg.kspace)).unwrap_or(&work.slice.kspace);
+        let numbers = &mut work.numbers;
+        (numbers.acquired_energy, numbers.filled_energy) = energies(filled, &work.slice.mask);
+        numbers.ideal_gain =
+            1.0 / f64::from(gfactor::factor(&Array2::ones((1, 1)), &work.slice.mask, &work.slice.sampling)[[0, 0]]);
+        let refined = match nwg {
+            Some(nwg) if self.recipe.refine == Refine::Sparse => {
+                refine::refine(self.recipe, &work.slice, work.separate.as_ref(), filled, nwg, numbers)
+            }
+            _ => None,
+        };
+        let (images, found) = match refined {
+            Some((images, maps)) => (images, Some(maps)),
+            None => (fft::ifft2c(filled), None),
+        };
+        let images = self.complete(&work.slice.sampling, images, &mut numbers.partial);
+        let refined = found.is_some();
+        let combination = self.combination(&work, &images, found);
+        work.numbers.uncalibrated = self.recipe.combine == Combine::Espirit && combination.how == Combine::Adaptive;
+        let mut image = combination.apply(&images);
+        if refined && combination.maps.dim().0 > 1 && combination.how != Combine::Rss {
+            // Maps of two places are shorter where the second fades, so their sum of squares is not that of the coil images.
+            let magnitude = combine::rss(&images);
+            image.zip_mut_with(&magnitude, |value, size| *value = Complex32::from_polar(*size, value.arg()));
+        }
+        let gain = self.gain(&work, &combination);
+        let compared = work.slice.compare.then(|| self.compared(&work, &combination));
+        self.progress.advance(1);
+        Ok(Reconstructed { image, gain, compared, numbers: work.numbers })
+    }
+
+    /// Coil images with what is done about lines that were never measured.
+    fn complete(&self, sampling: &Sampling, images: Array3<Complex32>, partial: &mut Option<f64>) -> Array3<Complex32> {
+        let lines = images.dim().1;
+        let range = (sampling.first, sampling.last);
+        let Some(asymmetry) = partial_fourier::missing(range, lines, sampling.acceleration) else { return images };
+        *partial = Some((range.1 + 1 - range.0) as f64 / lines as f64);
+        partial_fourier::complete(&images, &asymmetry, self.recipe.partial_fourier)
+    }
+
+    /// The sensitivities that combine `images`. Those of a refinement are at hand; those of the calibration lines are taken where
+    /// they are asked for and found; else the images tell them.
+    fn combination(&self, work: &Work, images: &Array3<Complex32>, found: Option<espirit::Maps>) -> Combination {
+        let wanted = self.recipe.combine;
+        let how = if wanted == Combine::Rss { Combine::Rss } else { Combine::Espirit };
+        if let Some(found) = found {
+            return Combination { maps: found.maps, how };
+        }
+        if wanted == Combine::Espirit
+            && let Some(found) = self.calibrated(work)
+        {
+            return Combination { maps: found.maps, how };
+        }
+        let how = if wanted == Combine::Rss { Combine::Rss } else { Combine::Adaptive };
+        Combination { maps: combine::adaptive::maps(images), how }
+    }
+
+    /// Sensitivities from calibration lines.
+    fn calibrated(&self, work: &Work) -> Option<espirit::Maps> {
+        let (_, rows, columns) = work.slice.kspace.dim();
+        let lines = rows.min(CENTRE_LINES);
+        let centre = Sampling { acs_first: rows / 2 - lines / 2, acs_lines: lines, ..work.slice.sampling };
+        let sampling = if work.slice.sampling.acceleration == 1 { centre } else { work.slice.sampling };
+        let slice = &work.slice;
+        let noise = work.numbers.noise_variance.or_else(|| {
+            let block = block(slice, &sampling);
+            slice.noise_variance.or_else(|| window::noise_variance(&block.to_owned()).ok())
+        })?;
+        sensitivities(&self.recipe.maps, slice, &sampling, work.separate.as_ref(), noise, (rows, columns))
+    }
+
+    /// Deviation of the noise of the image over that of a k-space sample, as the linear kernels pass it on, `[y, x]`. Networks learn
+    /// from the fill of these kernels; what they and a refinement take away is not in it.
+    fn gain(&self, work: &Work, combination: &Combination) -> Option<Array2<f32>> {
+        let maps = combination.maps.index_axis(Axis(0), 0).to_owned();
+        let (mask, sampling) = (&work.slice.mask, &work.slice.sampling);
+        match (&work.plain, &work.nwg) {
+            (Some(kernel), _) => Some(kernel.noise_gain(&maps, mask)),
+            (None, Some((_, judge))) => Some(judge.noise_gain(&maps, mask, sampling)),
+            (None, None) => None,
+        }
+    }
+
+    fn compared(&self, work: &Work, combination: &Combination) -> Compared {
+        let slice = &work.slice;
+        let magnitude = |kspace: &Array3<Complex32>| {
+            let images = self.complete(&slice.sampling, fft::ifft2c(kspace), &mut None);
+            combination.apply(&images).mapv(Complex32::norm)
+        };
+        let grappa = match (self.recipe.method, &work.filled) {
+            (Method::Grappa, Some(filled)) => Some(magnitude(filled)),
+            _ if !work.missing => None,
+            _ => linear::plain(slice, work.separate.as_ref(), &self.recipe.grappa)
+                .ok()
+                .map(|plain| magnitude(&plain.filled)),
+        };
+        Compared { zero_filled: magnitude(&slice.kspace), grappa }
+    }
+}
+
+/// Calibration lines `[coil, line, kx]` within k-space.
+fn block<'a>(slice: &'a Slice, sampling: &Sampling) -> ndarray::ArrayView3<'a, Complex32> {
+    slice.kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..])
+}
+
+/// Sensitivities of an image of this many rows and columns; `None` when they cannot be found, as in a slice of air. `noise_variance` is
+/// that of the image; separate lines know their own.
+pub(super) fn sensitivities(
+    options: &espirit::Options,
+    slice: &Slice,
+    sampling: &Sampling,
+    separate: Option<&Separate>,
+    noise_variance: f64,
+    shape: (usize, usize),
+) -> Option<espirit::Maps> {
+    match separate {
+        Some(separate) => espirit::maps(separate.lines.view(), separate.noise_variance, shape, options),
+        None => espirit::maps(block(slice, sampling), noise_variance, shape, options),
+    }
+    .ok()
+}
+
+/// Energy of the acquired and of the other lines.
+fn energies(kspace: &Array3<Complex32>, mask: &[bool]) -> (f64, f64) {
+    let (mut acquired, mut other) = (0.0, 0.0);
+    for coil in kspace.outer_iter() {
+        for (line, taken) in coil.outer_iter().zip(mask) {
+            let energy: f64 = line.iter().map(|sample| f64::from(sample.norm_sqr())).sum();
+            *(if *taken { &mut acquired } else { &mut other }) += energy;
+        }
+    }
+    (acquired, other)
+}
