@@ -7,7 +7,7 @@ use contract::keys::{REPORT_NAME, THUMBNAIL_NAME};
 use contract::manifest::{Output, Timing};
 use contract::scan::hex;
 use contract::{ImageOptions, Manifest, PreparedMeta, Record};
-use kspace::image::{mask, nifti};
+use kspace::image::{dicom, mask, nifti};
 use ndarray::{Array2, Array4};
 use sha2::{Digest, Sha256};
 use store::{Condition, Location, ObjectInfo, PutOptions, PutOutcome, Store};
@@ -59,6 +59,19 @@ impl Outputs<'_> {
         }
         if let Some(map) = &stack.noise {
             volume("noise.nii.gz", map, nifti::Content::Noise)?;
+        }
+        let contrasts: Vec<u16> = stack.frames.iter().map(|frame| frame.0).collect();
+        let study = dicom::Study {
+            scan: &manifest.scan,
+            header: &meta.header,
+            method: &format!("{}, {}, seed {}", manifest.method, manifest.refine, manifest.seed),
+            version: &manifest.tool.version,
+            stack: &stack.placed,
+            contrasts: &contrasts,
+            volume: magnitude.view(),
+        };
+        for (name, content) in dicom::classic(&study)? {
+            written.push(self.put(&name, "application/dicom", content)?);
         }
         let painter = Painter::new(stack, magnitude.view());
         let montage = painter.montage()?;

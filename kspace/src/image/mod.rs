@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`dicom`] | MR images for viewers and archives |
 //! | [`geometry`] | voxel grid, crop to the field of view that was asked for, affine, upright display |
 //! | [`mask`] | where k-space was sampled, as a picture |
 //! | [`nifti`] | magnitude volumes as NIfTI-1 |
@@ -9,6 +10,7 @@
 //!
 //! Images are `[y, x]`: rows along the phase direction, columns along the readout direction.
 
+pub mod dicom;
 pub mod geometry;
 pub mod mask;
 pub mod nifti;
