@@ -18,6 +18,8 @@ const RAW_ENDINGS: [&str; 7] = [".ismrmrd", ".hdf5", ".mrd", ".dat", ".cfl", ".h
 
 /// Ending of a prepared file.
 pub const PREPARED_ENDING: &str = ".safetensors";
+/// Prefix of the histories in the state bucket.
+pub const STATUS_PREFIX: &str = "status/";
 /// Name of the manifest below a results prefix.
 pub const MANIFEST_NAME: &str = "manifest.json";
 /// Name of the report below a results prefix.
@@ -144,7 +146,13 @@ pub fn owner_key(name: &str) -> String {
 /// State bucket: the history of a scan.
 #[must_use]
 pub fn status_key(scan: &ScanId) -> String {
-    format!("status/{scan}.json")
+    format!("{STATUS_PREFIX}{scan}.json")
+}
+
+/// The scan whose history a key of the state bucket is; `None` for another record.
+#[must_use]
+pub fn scan_of_status_key(key: &str) -> Option<ScanId> {
+    key.strip_prefix(STATUS_PREFIX)?.strip_suffix(".json")?.parse().ok()
 }
 
 /// State bucket: what the job of a scan is asked to do.

@@ -37,13 +37,7 @@ impl ScanId {
     }
 
     fn of_texts(texts: &[&str]) -> Self {
-        let mut hash = Sha256::new();
-        for text in texts {
-            // The length in front keeps ("a", "bc") and ("ab", "c") apart.
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text.as_bytes());
-        }
-        Self(hex(&hash.finalize())[..SCAN_ID_LENGTH].to_owned())
+        Self(hex(&digest_of_texts(texts))[..SCAN_ID_LENGTH].to_owned())
     }
 
     /// The 16 digits.
@@ -51,6 +45,17 @@ impl ScanId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// SHA-256 over texts, each with its length in front, which keeps ("a", "bc") and ("ab", "c") apart.
+#[must_use]
+pub fn digest_of_texts(texts: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
+    hash.finalize().into()
 }
 
 impl fmt::Display for ScanId {

@@ -3,7 +3,7 @@
 //! Every stage writes the history of its scan; each write is an event that ends here and brings one row of the page up to date. Rows
 //! merge in any order and the page is written under a condition, so events may arrive twice, late and at once.
 
-use contract::keys::{ScanKeys, WORKLIST_KEY, job_key, status_key};
+use contract::keys::{ScanKeys, WORKLIST_KEY, job_key, scan_of_status_key, status_key};
 use contract::{JobSpec, Manifest, Naming, Record, ScanId, Status};
 use pages::worklist::{Row, Worklist};
 use serde::Deserialize;
@@ -39,8 +39,7 @@ impl RecordEvent {
     /// The scan whose history was written; `None` for another record.
     #[must_use]
     pub fn scan(&self) -> Option<ScanId> {
-        let scan: ScanId = self.detail.object.key.strip_prefix("status/")?.strip_suffix(".json")?.parse().ok()?;
-        (status_key(&scan) == self.detail.object.key).then_some(scan)
+        scan_of_status_key(&self.detail.object.key)
     }
 }
 
@@ -89,7 +88,10 @@ async fn row<P: GetObject>(ports: &P, config: &Outcome, scan: &ScanId) -> Result
         // Not submitted yet, or refused: where its results would lie.
         _ => {
             let keys = ScanKeys::of_raw(&raw.key, Naming::Short);
-            raw.part.map_or(keys.clone(), |part| keys.part(&part.name)).results
+            match &raw.part {
+                Some(part) => keys.part(&part.name).results,
+                None => keys.results,
+            }
         }
     };
     let manifest = match &results {

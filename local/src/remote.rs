@@ -8,12 +8,11 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::QueueAttributeName;
-use contract::keys::{METHOD_METADATA, WORKLIST_KEY, claim_key, parts_key, status_key};
+use contract::keys::{METHOD_METADATA, STATUS_PREFIX, WORKLIST_KEY, claim_key, parts_key, status_key};
 use contract::{JobSpec, Manifest, Method, Quarantine, ScanId, Stage, State, Status};
+use pages::worklist::Worklist;
 use serde::{Deserialize, Serialize};
 use store::state::{Claim, Parts};
-
-use pages::worklist::Worklist;
 
 use crate::config::Config;
 use crate::deploy::Deployed;
@@ -288,7 +287,7 @@ impl Remote {
     pub async fn statuses(&self) -> Result<Vec<Status>> {
         let state = &self.description.buckets.state;
         let mut found = Vec::new();
-        for key in self.list(state, "status/").await? {
+        for key in self.list(state, STATUS_PREFIX).await? {
             found.extend(self.record::<Status>(state, &key).await?);
         }
         found.sort_by(|a, b| a.history.first().map(|e| &e.time).cmp(&b.history.first().map(|e| &e.time)));

@@ -189,25 +189,19 @@ pub async fn record_status(
     event: status::Event,
 ) -> Result<Status> {
     let at = state.join(&keys::status_key(scan));
-    for attempt in 0..TRIES {
-        let found = store.get_object(&at).await?;
-        let mut status = match &found {
-            Some(object) => Status::from_json(&object.bytes)?,
+    change(store, &at, "recording the status of a scan", "application/json", |found| {
+        let mut status = match found {
+            Some(bytes) => Status::from_json(bytes)?,
             None => Status::new(scan.clone()),
         };
-        if !status.record(event.clone()) {
-            return Ok(status);
-        }
-        let condition = Condition::unchanged(found.as_ref().map(|object| &object.info));
-        if write(store, &at, &status, condition).await?.is_written() {
-            return Ok(status);
-        }
-        tokio::time::sleep(wait(attempt)).await;
-    }
-    Err(Error::Retryable { what: "recording the status of a scan", cause: format!("others wrote {TRIES} times") })
+        let changed = status.record(event.clone());
+        let content = changed.then(|| status.to_json()).transpose()?;
+        Ok((content, status))
+    })
+    .await
 }
 
-/// Changes an object that several may change at once: `change` gets its content and returns the new one, or `None` to leave it, and is asked
+/// Changes an object that several may change at once: `new` gets its content and returns the new one, or `None` to leave it, and is asked
 /// again when another was faster.
 ///
 /// # Errors
@@ -216,22 +210,34 @@ pub async fn update(
     store: &(impl GetObject + PutObject),
     at: &Location,
     content_type: &str,
-    mut change: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>> + Send,
+    mut new: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>> + Send,
 ) -> Result<()> {
+    change(store, at, "changing a shared object", content_type, |found| Ok((new(found), ()))).await
+}
+
+/// As [`update`]; `new` also gives what is returned in the end, and `what` is what an error says was tried.
+async fn change<T: Send>(
+    store: &(impl GetObject + PutObject),
+    at: &Location,
+    what: &'static str,
+    content_type: &str,
+    mut new: impl FnMut(Option<&[u8]>) -> Result<(Option<Vec<u8>>, T)> + Send,
+) -> Result<T> {
     for attempt in 0..TRIES {
         let found = store.get_object(at).await?;
-        let Some(content) = change(found.as_ref().map(|object| object.bytes.as_ref())) else { return Ok(()) };
+        let (content, value) = new(found.as_ref().map(|object| object.bytes.as_ref()))?;
+        let Some(content) = content else { return Ok(value) };
         let options = PutOptions {
             condition: Condition::unchanged(found.as_ref().map(|object| &object.info)),
             content_type: Some(content_type.to_owned()),
             ..PutOptions::default()
         };
         if store.put(at, Bytes::from(content), &options).await?.is_written() {
-            return Ok(());
+            return Ok(value);
         }
         tokio::time::sleep(wait(attempt)).await;
     }
-    Err(Error::Retryable { what: "changing a shared object", cause: format!("others wrote {TRIES} times") })
+    Err(Error::Retryable { what, cause: format!("others wrote {TRIES} times") })
 }
 
 /// Doubles from 20 ms; the clock's nanoseconds keep two writers from meeting again and again.

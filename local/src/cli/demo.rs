@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use contract::keys::stem;
+use contract::keys::{WORKLIST_KEY, stem};
 use contract::manifest::Timing;
 use contract::{Manifest, ScanId};
 use flate2::Compression;
@@ -15,10 +15,8 @@ use local::config::Config;
 use local::files::Refused;
 use local::{Error, Options, Result, Stack, files};
 use ndarray::Array2;
-use serde::Serialize;
-
-use contract::keys::WORKLIST_KEY;
 use pages::worklist::{Row, Worklist};
+use serde::Serialize;
 
 use crate::cli::stack::Imaged;
 use crate::cli::ui::Ui;
@@ -87,7 +85,7 @@ pub(crate) async fn demo(args: args::Demo, config: Config, kept: &Kept, ui: Ui) 
         legs.extend(refreshed(&running, &part.scan, ui).await?);
     }
     let mut images = running.download(&uploaded.scan, &out).await?;
-    images.extend(worklist(&running, &imaged, &root, &folder).await?);
+    images.push(worklist(&running, &imaged, &root, &folder).await?);
     let psnr_db = match (&sample.truth, images.iter().find(|path| path.ends_with("image.nii.gz"))) {
         (Some(truth), Some(image)) => files::psnr_against(truth, image)?,
         _ => None,
@@ -173,16 +171,14 @@ fn pack(raw: &Path, archive: &Path) -> std::io::Result<()> {
 
 /// Adds the scans to the worklist of `root`, where earlier demonstrations have theirs; returns its path. `folder` is where the images are
 /// below it.
-async fn worklist(running: &Stack, imaged: &[Imaged], root: &Path, folder: &str) -> Result<Option<PathBuf>> {
+async fn worklist(running: &Stack, imaged: &[Imaged], root: &Path, folder: &str) -> Result<PathBuf> {
     let start = Instant::now();
     let rows = loop {
         let list = running.worklist().await?;
         let rows: Vec<Row> =
             list.rows().iter().filter(|row| imaged.iter().any(|it| it.scan == row.scan)).cloned().collect();
-        if rows.len() == imaged.len() && rows.iter().all(|row| row.is_finished() && row.results.is_some()) {
-            break rows;
-        }
-        if start.elapsed() > REFRESH_LIMIT {
+        let complete = rows.len() == imaged.len() && rows.iter().all(|row| row.is_finished() && row.results.is_some());
+        if complete || start.elapsed() > REFRESH_LIMIT {
             break rows;
         }
         tokio::time::sleep(POLL).await;
@@ -202,7 +198,7 @@ async fn worklist(running: &Stack, imaged: &[Imaged], root: &Path, folder: &str)
     }
     std::fs::create_dir_all(root).map_err(Error::io("making the output folder"))?;
     std::fs::write(&path, list.render()).map_err(Error::io("writing the worklist"))?;
-    Ok(Some(path))
+    Ok(path)
 }
 
 /// Waits until the share was asked to show the scan's folder. The images are there without it.

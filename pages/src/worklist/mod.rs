@@ -94,8 +94,7 @@ impl Worklist {
     /// Whether a newer upload took the folder of this row. Its results lie where this row's lay.
     #[must_use]
     pub fn is_superseded(&self, row: &Row) -> bool {
-        row.state == contract::State::Superseded
-            || self.rows.iter().any(|other| other.folder == row.folder && age(other) > age(row))
+        superseded(&self.owners(), row)
     }
 
     /// The page.
@@ -126,6 +125,10 @@ impl Worklist {
             }
         }
     }
+}
+
+fn superseded(owners: &HashMap<&str, &ScanId>, row: &Row) -> bool {
+    row.state == contract::State::Superseded || owners.get(row.folder.as_str()).is_some_and(|owner| **owner != row.scan)
 }
 
 fn age(row: &Row) -> (jiff::Timestamp, &ScanId) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use contract::{State, keys};
 
-use super::{DATA_ID, Row, Worklist};
+use super::{DATA_ID, Row, Worklist, superseded};
 use crate::html::{self, escape, link};
 use crate::words;
 
@@ -51,14 +51,8 @@ impl Group {
 
 pub(super) fn page(list: &Worklist) -> String {
     let owners = list.owners();
-    let grouped: Vec<(&Row, Group)> = list
-        .rows
-        .iter()
-        .map(|row| {
-            let owned = owners.get(row.folder.as_str()).is_some_and(|scan| **scan == row.scan);
-            (row, Group::of(row, !owned || row.state == State::Superseded))
-        })
-        .collect();
+    let grouped: Vec<(&Row, Group)> =
+        list.rows.iter().map(|row| (row, Group::of(row, superseded(&owners, row)))).collect();
     let mut body = String::new();
     body.push_str(
         "<header class=\"bar\"><p class=\"brand\">raki-cloud</p><span class=\"push\"></span>\
