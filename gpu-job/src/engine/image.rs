@@ -5,6 +5,7 @@ use contract::prepared::Sampling;
 use contract::{Method, Refine};
 use kspace::Complex32;
 use kspace::numerics::calibration::Separate;
+use kspace::numerics::partial_fourier::Asymmetry;
 use kspace::numerics::{combine, espirit, fft, gfactor, partial_fourier, window};
 use ndarray::{Array2, Array3, Array4, Axis, s};
 
@@ -50,8 +51,7 @@ impl Engine<'_> {
         let filled = work.filled.as_ref().or(nwg.map(|nwg| &nwg.kspace)).unwrap_or(&work.slice.kspace);
         let numbers = &mut work.numbers;
         (numbers.acquired_energy, numbers.filled_energy) = energies(filled, &work.slice.mask);
-        numbers.ideal_gain =
-            1.0 / f64::from(gfactor::factor(&Array2::ones((1, 1)), &work.slice.mask, &work.slice.sampling)[[0, 0]]);
+        numbers.ideal_gain = gfactor::ideal_gain(&work.slice.mask, &work.slice.sampling);
         let refined = match nwg {
             Some(nwg) if self.recipe.refine == Refine::Sparse => {
                 refine::refine(self.recipe, &work.slice, work.separate.as_ref(), filled, nwg, numbers)
@@ -62,7 +62,9 @@ impl Engine<'_> {
             Some((images, maps)) => (images, Some(maps)),
             None => (fft::ifft2c(filled), None),
         };
-        let images = self.complete(&work.slice.sampling, images, &mut numbers.partial);
+        let asymmetry = asymmetry(&work.slice);
+        numbers.partial = asymmetry.map(|it| (it.range.1 + 1 - it.range.0) as f64 / images.dim().1 as f64);
+        let images = self.complete(images, asymmetry);
         let refined = found.is_some();
         let combination = self.combination(&work, &images, found);
         work.numbers.uncalibrated = self.recipe.combine == Combine::Espirit && combination.how == Combine::Adaptive;
@@ -73,35 +75,29 @@ impl Engine<'_> {
             image.zip_mut_with(&magnitude, |value, size| *value = Complex32::from_polar(*size, value.arg()));
         }
         let gain = self.gain(&work, &combination);
-        let compared = work.slice.compare.then(|| self.compared(&work, &combination));
+        let compared = work.slice.compare.then(|| self.compared(&work, asymmetry, &combination));
         self.progress.advance(1);
         Ok(Reconstructed { image, gain, compared, numbers: work.numbers })
     }
 
     /// Coil images with what is done about lines that were never measured.
-    fn complete(&self, sampling: &Sampling, images: Array3<Complex32>, partial: &mut Option<f64>) -> Array3<Complex32> {
-        let lines = images.dim().1;
-        let range = (sampling.first, sampling.last);
-        let Some(asymmetry) = partial_fourier::missing(range, lines, sampling.acceleration) else { return images };
-        *partial = Some((range.1 + 1 - range.0) as f64 / lines as f64);
-        partial_fourier::complete(&images, &asymmetry, self.recipe.partial_fourier)
+    fn complete(&self, images: Array3<Complex32>, asymmetry: Option<Asymmetry>) -> Array3<Complex32> {
+        match asymmetry {
+            Some(asymmetry) => partial_fourier::complete(&images, &asymmetry, self.recipe.partial_fourier),
+            None => images,
+        }
     }
 
     /// The sensitivities that combine `images`. Those of a refinement are at hand; those of the calibration lines are taken where
     /// they are asked for and found; else the images tell them.
     fn combination(&self, work: &Work, images: &Array3<Complex32>, found: Option<espirit::Maps>) -> Combination {
         let wanted = self.recipe.combine;
-        let how = if wanted == Combine::Rss { Combine::Rss } else { Combine::Espirit };
-        if let Some(found) = found {
-            return Combination { maps: found.maps, how };
-        }
-        if wanted == Combine::Espirit
-            && let Some(found) = self.calibrated(work)
-        {
-            return Combination { maps: found.maps, how };
-        }
-        let how = if wanted == Combine::Rss { Combine::Rss } else { Combine::Adaptive };
-        Combination { maps: combine::adaptive::maps(images), how }
+        let found = found.or_else(|| if wanted == Combine::Espirit { self.calibrated(work) } else { None });
+        let (maps, how) = match found {
+            Some(found) => (found.maps, Combine::Espirit),
+            None => (combine::adaptive::maps(images), Combine::Adaptive),
+        };
+        Combination { maps, how: if wanted == Combine::Rss { wanted } else { how } }
     }
 
     /// Sensitivities from calibration lines.
@@ -121,19 +117,19 @@ impl Engine<'_> {
     /// Deviation of the noise of the image over that of a k-space sample, as the linear kernels pass it on, `[y, x]`. Networks learn
     /// from the fill of these kernels; what they and a refinement take away is not in it.
     fn gain(&self, work: &Work, combination: &Combination) -> Option<Array2<f32>> {
-        let maps = combination.maps.index_axis(Axis(0), 0).to_owned();
+        let maps = combination.maps.index_axis(Axis(0), 0);
         let (mask, sampling) = (&work.slice.mask, &work.slice.sampling);
         match (&work.plain, &work.nwg) {
-            (Some(kernel), _) => Some(kernel.noise_gain(&maps, mask)),
-            (None, Some((_, judge))) => Some(judge.noise_gain(&maps, mask, sampling)),
+            (Some(kernel), _) => Some(kernel.noise_gain(maps, mask)),
+            (None, Some((_, judge))) => Some(judge.noise_gain(maps, mask, sampling)),
             (None, None) => None,
         }
     }
 
-    fn compared(&self, work: &Work, combination: &Combination) -> Compared {
+    fn compared(&self, work: &Work, asymmetry: Option<Asymmetry>, combination: &Combination) -> Compared {
         let slice = &work.slice;
         let magnitude = |kspace: &Array3<Complex32>| {
-            let images = self.complete(&slice.sampling, fft::ifft2c(kspace), &mut None);
+            let images = self.complete(fft::ifft2c(kspace), asymmetry);
             combination.apply(&images).mapv(Complex32::norm)
         };
         let grappa = match (self.recipe.method, &work.filled) {
@@ -145,6 +141,12 @@ impl Engine<'_> {
         };
         Compared { zero_filled: magnitude(&slice.kspace), grappa }
     }
+}
+
+/// How the lines of a slice are not symmetric, where partial Fourier left some out.
+fn asymmetry(slice: &Slice) -> Option<Asymmetry> {
+    let sampling = &slice.sampling;
+    partial_fourier::missing((sampling.first, sampling.last), slice.mask.len(), sampling.acceleration)
 }
 
 /// Calibration lines `[coil, line, kx]` within k-space.

@@ -127,21 +127,18 @@ impl Metrics {
             let (error, power) = calibrations.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
             summary.insert("calibration_residual".to_owned(), ratio(error, power).sqrt());
         }
-        let mut mean = |name: &str, of: fn(&EntryMetrics) -> Option<f64>| {
-            let values: Vec<f64> = entries.iter().filter_map(of).collect();
-            if !values.is_empty() {
-                summary.insert(name.to_owned(), values.iter().sum::<f64>() / values.len() as f64);
-            }
-        };
-        mean("noise_level", |entry| entry.noise_level);
-        mean("networks", |entry| entry.networks);
-        mean("round_trip", |entry| entry.round_trip);
-        for (at, (name, _)) in ImageQuality::default().named().into_iter().enumerate() {
-            let values: Vec<f64> = images.iter().filter_map(|image| image.named()[at].1).collect();
-            if !values.is_empty() {
-                summary.insert(name.to_owned(), values.iter().sum::<f64>() / values.len() as f64);
+        // Sums and counts over the entries that have a number.
+        let mut sums = BTreeMap::<&str, (f64, usize)>::new();
+        for entry in &entries {
+            let own =
+                [("noise_level", entry.noise_level), ("networks", entry.networks), ("round_trip", entry.round_trip)];
+            for (name, value) in own.into_iter().chain(entry.image.named()) {
+                let Some(value) = value else { continue };
+                let sum = sums.entry(name).or_default();
+                *sum = (sum.0 + value, sum.1 + 1);
             }
         }
+        summary.extend(sums.into_iter().map(|(name, (sum, count))| (name.to_owned(), sum / count as f64)));
         summary.insert("replaced_entries".to_owned(), replaced(computed) as f64);
         let (filled, acquired) =
             computed.iter().fold((0.0, 0.0), |sum, entry| (sum.0 + entry.filled_energy, sum.1 + entry.acquired_energy));

@@ -58,21 +58,20 @@ pub(super) struct Painter<'a> {
 impl<'a> Painter<'a> {
     /// `magnitude` is that of the stack, `[frame, slice, y, x]`.
     pub(super) fn new(stack: &'a Stack, magnitude: ArrayView4<'a, f32>) -> Self {
-        let first: Vec<Array2<f32>> =
-            magnitude.index_axis(Axis(0), 0).outer_iter().map(|slice| slice.to_owned()).collect();
-        let window = png::window(&first.iter().collect::<Vec<_>>());
+        let window = png::window(magnitude.index_axis(Axis(0), 0).iter().copied());
         Self { stack, display: Display::of(&stack.placed), magnitude, window }
     }
 
-    fn upright(&self, frame: usize) -> Vec<Array2<f32>> {
-        let slices = self.magnitude.index_axis(Axis(0), frame);
+    /// Slices `[slice, y, x]` of a frame of `volume`.
+    fn upright(&self, volume: ArrayView4<'_, f32>, frame: usize) -> Vec<Array2<f32>> {
+        let slices = volume.index_axis_move(Axis(0), frame);
         slices.outer_iter().map(|slice| self.display.apply(&slice.to_owned())).collect()
     }
 
     /// A montage of the first frame.
     pub(super) fn montage(&self) -> Result<Vec<u8>, JobError> {
         let mut bytes = Vec::new();
-        png::encode(&mut bytes, &self.upright(0))?;
+        png::encode(&mut bytes, &self.upright(self.magnitude, 0))?;
         Ok(bytes)
     }
 
@@ -82,7 +81,7 @@ impl<'a> Painter<'a> {
         let slice = self.display.apply(&self.magnitude.slice(s![0, middle, .., ..]).to_owned());
         let (rows, columns) = slice.dim();
         let wide = (columns * THUMBNAIL).div_ceil(rows.max(1)).clamp(1, 2 * THUMBNAIL);
-        self.picture(&resize(&slice, THUMBNAIL, wide), self.window)
+        picture(&resize(&slice, THUMBNAIL, wide), self.window)
     }
 
     /// The frames that are shown, with their numbers.
@@ -90,13 +89,14 @@ impl<'a> Painter<'a> {
         let all = self.magnitude.dim().0;
         let shown = all.min(FRAMES);
         let chosen = (0..shown).map(|at| at * all / shown);
-        chosen.map(|frame| Ok((frame, sheet(&self.upright(frame), self.window, SLICES_PIXELS / shown)?))).collect()
+        chosen
+            .map(|frame| Ok((frame, sheet(&self.upright(self.magnitude, frame), self.window, SLICES_PIXELS / shown)?)))
+            .collect()
     }
 
     /// A map over the first frame of numbers `[frame, slice, y, x]` that begin at `low`; its end is the 99th percentile, at least `least`.
     pub(super) fn map(&self, values: ArrayView4<'_, f32>, low: f32, least: f32) -> Result<Map, JobError> {
-        let tiles: Vec<Array2<f32>> =
-            values.index_axis(Axis(0), 0).outer_iter().map(|slice| self.display.apply(&slice.to_owned())).collect();
+        let tiles = self.upright(values, 0);
         let mut all: Vec<f32> = tiles.iter().flatten().copied().filter(|value| value.is_finite()).collect();
         let at = all.len().saturating_sub(1) * 99 / 100;
         let top = if all.is_empty() { least } else { *all.select_nth_unstable_by(at, f32::total_cmp).1 };
@@ -117,10 +117,10 @@ impl<'a> Painter<'a> {
                 let Some(other) = other else { continue };
                 let other = self.fitted(other);
                 let apart = (&result - &other).mapv(f32::abs);
-                pictures.images.push((other_name, self.picture(&other, self.window)?));
-                pictures.differences.push((format!("{name} − {other_name}"), self.picture(&apart, difference)?));
+                pictures.images.push((other_name, picture(&other, self.window)?));
+                pictures.differences.push((format!("{name} − {other_name}"), picture(&apart, difference)?));
             }
-            pictures.images.push((name, self.picture(&result, self.window)?));
+            pictures.images.push((name, picture(&result, self.window)?));
             all.push(pictures);
         }
         Ok(all)
@@ -133,20 +133,16 @@ impl<'a> Painter<'a> {
         let scale = (COMPARED as f64 / rows.max(columns).max(1) as f64).min(1.0);
         resize(&upright, scaled(rows, scale), scaled(columns, scale))
     }
+}
 
-    fn picture(&self, image: &Array2<f32>, window: (f32, f32)) -> Result<Vec<u8>, JobError> {
-        let mut bytes = Vec::new();
-        png::grey(&mut bytes, &grey(image, window))?;
-        Ok(bytes)
-    }
+fn picture(image: &Array2<f32>, window: (f32, f32)) -> Result<Vec<u8>, JobError> {
+    let mut bytes = Vec::new();
+    png::grey(&mut bytes, &png::shades(image, window))?;
+    Ok(bytes)
 }
 
 fn scaled(size: usize, scale: f64) -> usize {
     ((size as f64 * scale).round() as usize).max(1)
-}
-
-fn grey(image: &Array2<f32>, (black, white): (f32, f32)) -> Array2<u8> {
-    image.mapv(|value| ((value - black) / (white - black) * 255.0).round().clamp(0.0, 255.0) as u8)
 }
 
 /// Tiles of one size in a grid about as wide as high, reduced to at most so many pixels in all.
@@ -160,7 +156,9 @@ fn sheet(tiles: &[Array2<f32>], window: (f32, f32), pixels: usize) -> Result<She
     let mut canvas = Array2::<u8>::zeros((tiles.len().div_ceil(across) * tall, across * wide));
     for (at, tile) in tiles.iter().enumerate() {
         let (top, left) = (at / across * tall, at % across * wide);
-        canvas.slice_mut(s![top..top + tall, left..left + wide]).assign(&grey(&resize(tile, tall, wide), window));
+        canvas
+            .slice_mut(s![top..top + tall, left..left + wide])
+            .assign(&png::shades(&resize(tile, tall, wide), window));
     }
     let mut png = Vec::new();
     png::grey(&mut png, &canvas)?;
@@ -184,11 +182,5 @@ mod tests {
                 (sheet.columns * sheet.tile.0, 7usize.div_ceil(sheet.columns) * sheet.tile.1)
             );
         }
-    }
-
-    #[test]
-    fn a_window_is_black_below_and_white_above() {
-        let image = Array2::from_shape_vec((1, 4), vec![0.0, 1.0, 2.0, 9.0]).unwrap();
-        assert_eq!(grey(&image, (1.0, 3.0)).into_raw_vec_and_offset().0, [0, 0, 128, 255]);
     }
 }

@@ -6,7 +6,7 @@ use contract::PreparedMeta;
 use contract::manifest::Check;
 use contract::prepared::{Entry, Sampling};
 use kspace::Complex32;
-use kspace::numerics::quality;
+use kspace::numerics::quality::{self, percentile};
 use ndarray::{Array2, Zip};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -67,15 +67,12 @@ impl ImageQuality {
     ) -> Self {
         let magnitude = image.image.mapv(Complex32::norm);
         let object = quality::object(&magnitude);
-        let within = |values: &Array2<f32>| -> Vec<f32> {
-            values
-                .iter()
-                .zip(&object)
-                .filter(|(value, inside)| **inside && value.is_finite())
-                .map(|(value, _)| *value)
-                .collect()
+        let of_object = |values: &Array2<f32>, share: f64| {
+            let within = values.iter().zip(&object).filter(|(value, inside)| **inside && value.is_finite());
+            let mut within: Vec<f32> = within.map(|(value, _)| *value).collect();
+            percentile(&mut within, share).map(f64::from)
         };
-        let signal = percentile(within(&magnitude), 0.5);
+        let signal = of_object(&magnitude, 0.5);
         let noise_after = quality::background_noise(&magnitude, &object);
         let ratio = noise.map(|noise| {
             let mut ratio = magnitude.clone();
@@ -84,23 +81,17 @@ impl ImageQuality {
         });
         let grappa = image.compared.as_ref().and_then(|compared| compared.grappa.as_ref());
         Self {
-            noise_before: noise.and_then(|noise| percentile(within(noise), 0.5)),
-            snr: ratio.and_then(|ratio| percentile(within(&ratio), 0.5)),
+            noise_before: noise.and_then(|noise| of_object(noise, 0.5)),
+            snr: ratio.and_then(|ratio| of_object(&ratio, 0.5)),
             noise_after,
             snr_after: signal.zip(noise_after).and_then(|(signal, noise)| (noise > 0.0).then(|| signal / noise)),
-            g_factor: g.and_then(|g| percentile(within(g), 0.5)),
-            g_factor_95: g.and_then(|g| percentile(within(g), 0.95)),
-            ghosting: quality::ghosting(&magnitude, &object, sampling.acceleration),
+            g_factor: g.and_then(|g| of_object(g, 0.5)),
+            g_factor_95: g.and_then(|g| of_object(g, 0.95)),
+            ghosting: noise_after
+                .and_then(|noise| quality::ghosting(&magnitude, &object, sampling.acceleration, noise)),
             grappa_difference: grappa.and_then(|grappa| quality::difference(&magnitude, grappa, &object)),
         }
     }
-}
-
-/// The value below which `share` of the values are; `None` of none.
-fn percentile(mut values: Vec<f32>, share: f64) -> Option<f64> {
-    let last = values.len().checked_sub(1)?;
-    let at = ((last as f64 * share).round() as usize).min(last);
-    Some(f64::from(*values.select_nth_unstable_by(at, f32::total_cmp).1))
 }
 
 /// A number of the summary and the value beyond which a person should look.

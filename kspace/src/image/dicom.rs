@@ -6,13 +6,14 @@
 
 use contract::ScanId;
 use contract::prepared::Header;
+use contract::scan::digest_of_texts;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use ndarray::{ArrayView2, ArrayView4, s};
-use sha2::{Digest, Sha256};
 
 use super::geometry::Stack;
+use crate::numerics::quality::percentile;
 use crate::{Error, Result};
 
 /// Largest stored value.
@@ -78,13 +79,9 @@ struct Scale {
 impl Scale {
     fn of(volume: ArrayView4<'_, f32>) -> Self {
         let mut values: Vec<f32> = volume.iter().copied().filter(|value| value.is_finite()).collect();
-        let last = values.len().saturating_sub(1);
-        let mut percentile = |share: f64| match values.is_empty() {
-            true => 0.0,
-            false => *values.select_nth_unstable_by((last as f64 * share).round() as usize, f32::total_cmp).1,
-        };
-        let slope = percentile(BRIGHT) / LARGEST;
-        let (dark, bright) = (percentile(0.01), percentile(0.99));
+        let mut at = |share: f64| percentile(&mut values, share).unwrap_or(0.0);
+        let slope = at(BRIGHT) / LARGEST;
+        let (dark, bright) = (at(0.01), at(0.99));
         let width = (bright - dark).max(f32::MIN_POSITIVE);
         Self { slope: if slope > 0.0 { slope } else { 1.0 }, centre: dark + width / 2.0, width }
     }
@@ -92,12 +89,7 @@ impl Scale {
 
 /// `2.25.` and a UUID as one number (PS3.5 B.2), made of a hash.
 fn uid(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part.as_bytes());
-    }
-    let digest = hash.finalize();
+    let digest = digest_of_texts(parts);
     let mut bytes = [0u8; 16];
     bytes.copy_from_slice(&digest[..16]);
     // Version 8, made by a rule of our own, and the usual variant (RFC 9562).
@@ -203,13 +195,10 @@ fn file(
         );
     }
 
-    // LPS is RAS with x and y negated. The position is that of the centre of the first voxel of this slice.
-    let matrix = &study.stack.affine.matrix;
-    let lps = |axis: usize, value: f64| if axis < 2 { -value } else { value };
-    let axis = |column: usize| -> [f64; 3] { std::array::from_fn(|at| lps(at, matrix[at][column])) };
+    // The position is that of the centre of the first voxel of this slice.
+    let [across, down, through, first] = [0, 1, 2, 3].map(|column| study.stack.affine.lps(column));
     let length = |v: [f64; 3]| v.iter().map(|it| it * it).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
-    let (across, down, through) = (axis(0), axis(1), axis(2));
-    let place: [f64; 3] = std::array::from_fn(|at| lps(at, matrix[at][3]) + through[at] * slice as f64);
+    let place: [f64; 3] = std::array::from_fn(|at| first[at] + through[at] * slice as f64);
     let directions: Vec<f64> =
         across.map(|it| it / length(across)).into_iter().chain(down.map(|it| it / length(down))).collect();
     let step = length(through);

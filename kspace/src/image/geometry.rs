@@ -88,6 +88,14 @@ pub struct Affine {
     pub known: bool,
 }
 
+impl Affine {
+    /// A column in LPS, which is RAS with x and y negated: the step of an axis, or the place of the first voxel.
+    #[must_use]
+    pub fn lps(&self, column: usize) -> [f64; 3] {
+        std::array::from_fn(|axis| if axis < 2 { -1.0 } else { 1.0 } * self.matrix[axis][column])
+    }
+}
+
 /// A stack of parallel slices in space.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {
@@ -185,10 +193,7 @@ impl Display {
         if !stack.affine.known {
             return Self { transpose: false, flip_rows: false, flip_columns: false, aspect };
         }
-        let lps = |column: usize| -> Vector {
-            std::array::from_fn(|axis| if axis < 2 { -1.0 } else { 1.0 } * stack.affine.matrix[axis][column])
-        };
-        let [columns, rows, normal] = [0, 1, 2].map(lps);
+        let [columns, rows, normal] = [0, 1, 2].map(|column| stack.affine.lps(column));
         let largest = (0..3).max_by(|a, b| normal[*a].abs().total_cmp(&normal[*b].abs())).unwrap_or(2);
         let (left, back, feet) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]);
         let (right, down) = match largest {

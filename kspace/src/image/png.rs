@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ndarray::{Array2, s};
 
+use crate::numerics::quality::percentile;
 use crate::numerics::resample::resize;
 use crate::{Error, Result};
 
@@ -79,7 +80,7 @@ fn compose(slices: &[Array2<f32>]) -> Result<Array2<u8>> {
         .map(|at| if count == 1 { slices.len() / 2 } else { (at * (slices.len() - 1) + (count - 1) / 2) / (count - 1) })
         .filter_map(|at| slices.get(at))
         .collect();
-    let (black, white) = window(&chosen);
+    let window = window(chosen.iter().flat_map(|tile| tile.iter().copied()));
     let tall = chosen.iter().map(|tile| tile.nrows()).max().unwrap_or(1);
     let wide = chosen.iter().map(|tile| tile.ncols()).max().unwrap_or(1);
     let across = columns_for(count, tall, wide);
@@ -105,8 +106,7 @@ fn compose(slices: &[Array2<f32>]) -> Result<Array2<u8>> {
         let tile = resize(tile, scaled(tile.nrows()), scaled(tile.ncols()));
         let (rows, columns) = tile.dim();
         let (above, before) = ((cell_rows - rows) / 2, (cell_columns - columns) / 2);
-        let grey = |value: f32| ((value - black) / (white - black) * 255.0).round().clamp(0.0, 255.0) as u8;
-        to.slice_mut(s![above..above + rows, before..before + columns]).assign(&tile.mapv(grey));
+        to.slice_mut(s![above..above + rows, before..before + columns]).assign(&shades(&tile, window));
     }
     Ok(canvas)
 }
@@ -123,18 +123,18 @@ fn columns_for(count: usize, tall: usize, wide: usize) -> usize {
 
 /// The values shown black and white: percentiles 0.5 and 99.5 of all.
 #[must_use]
-pub fn window(tiles: &[&Array2<f32>]) -> (f32, f32) {
-    let mut values: Vec<f32> = tiles.iter().flat_map(|tile| tile.iter()).copied().filter(|v| v.is_finite()).collect();
-    if values.is_empty() {
+pub fn window(values: impl IntoIterator<Item = f32>) -> (f32, f32) {
+    let mut values: Vec<f32> = values.into_iter().filter(|value| value.is_finite()).collect();
+    let (Some(black), Some(white)) = (percentile(&mut values, BLACK), percentile(&mut values, WHITE)) else {
         return (0.0, 1.0);
-    }
-    let last = values.len() - 1;
-    let mut percentile = |share: f64| {
-        let at = ((last as f64 * share).round() as usize).min(last);
-        *values.select_nth_unstable_by(at, f32::total_cmp).1
     };
-    let (black, white) = (percentile(BLACK), percentile(WHITE));
     if white > black { (black, white) } else { (black, black + black.abs().max(1.0)) }
+}
+
+/// Greys of an image whose values `(black, white)` are shown black and white.
+#[must_use]
+pub fn shades(image: &Array2<f32>, (black, white): (f32, f32)) -> Array2<u8> {
+    image.mapv(|value| ((value - black) / (white - black) * 255.0).round().clamp(0.0, 255.0) as u8)
 }
 
 #[cfg(test)]
@@ -158,6 +158,12 @@ mod tests {
         let shown = decode(&bytes);
         assert_eq!(shown.dim(), (400, 300));
         assert_eq!((shown[[10, 290]], shown[[390, 290]], shown[[10, 10]]), (255, 0, 0));
+    }
+
+    #[test]
+    fn a_window_is_black_below_and_white_above() {
+        let image = Array2::from_shape_vec((1, 4), vec![0.0, 1.0, 2.0, 9.0]).unwrap();
+        assert_eq!(shades(&image, (1.0, 3.0)).into_raw_vec_and_offset().0, [0, 0, 128, 255]);
     }
 
     #[test]

@@ -15,14 +15,14 @@
 //! around a source, as often as its missing neighbours use them. Calibration lines that are nobody's source count as themselves. The sum is
 //! smooth in r: it is evaluated on a coarse grid of pixels and interpolated.
 //!
-//! **g-factor**: [`factor`], the noise gain over that of a fully sampled scan of the same range in which only the time differs.
+//! **g-factor**: the noise gain over [`ideal_gain`], that of a fully sampled scan of the same range in which only the time differs.
 
 use std::collections::BTreeMap;
 
 use contract::prepared::Sampling;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par, c32};
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayView3, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -44,12 +44,12 @@ pub fn effective_acceleration(mask: &[bool], sampling: &Sampling) -> f64 {
     range.len() as f64 / acquired.max(1) as f64
 }
 
-/// g-factor `[y, x]` of a noise gain: `gain / sqrt(f R)`, with the [effective acceleration](effective_acceleration) R and the part f of
-/// the lines that are in the acquired range, since lines that are left empty add no noise.
+/// Noise gain of as many lines with coils that part every folded place: `sqrt(f R)`, with the [effective
+/// acceleration](effective_acceleration) R and the part f of the lines that are in the acquired range, since lines that are left empty add no noise.
 #[must_use]
-pub fn factor(gain: &Array2<f32>, mask: &[bool], sampling: &Sampling) -> Array2<f32> {
+pub fn ideal_gain(mask: &[bool], sampling: &Sampling) -> f64 {
     let range = (sampling.last + 1 - sampling.first) as f64 / mask.len().max(1) as f64;
-    gain / (range * effective_acceleration(mask, sampling)).sqrt() as f32
+    (range * effective_acceleration(mask, sampling)).sqrt()
 }
 
 /// Noise gain `[y, x]` of any reconstruction: `image` of `kspace` (`[coil, ky, kx]`) with white noise of complex deviation
@@ -106,7 +106,7 @@ impl Linear<'_> {
     /// at ky and kx.
     pub(super) fn noise_gain(
         &self,
-        maps: &Array3<Complex32>,
+        maps: ArrayView3<'_, Complex32>,
         mask: &[bool],
         sampling: &Sampling,
         which: impl Fn(usize, usize) -> usize,
@@ -200,7 +200,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(maps: &Array3<Complex32>, row: usize, across: &'a [usize]) -> Self {
+    fn new(maps: ArrayView3<'_, Complex32>, row: usize, across: &'a [usize]) -> Self {
         let (coils, rows, columns) = maps.dim();
         let place = |at: usize, length: usize| (at as f32 - (length / 2) as f32) / length as f32;
         let maps = (0..coils).flat_map(|coil| across.iter().map(move |x| maps[[coil, row, *x]].conj())).collect();

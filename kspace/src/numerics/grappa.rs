@@ -10,7 +10,7 @@ use contract::prepared::Sampling;
 use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::Solve;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side, c64};
-use ndarray::{Array2, Array3, Axis, s};
+use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 
 use super::calibration::Separate;
 use super::gfactor::Linear;
@@ -210,7 +210,7 @@ impl Kernel {
     /// Noise gain `[y, x]` of an image that is filled with these weights and combined with sensitivities `maps`, `[coil, y, x]`, see
     /// [`gfactor`](super::gfactor).
     #[must_use]
-    pub fn noise_gain(&self, maps: &Array3<Complex32>, mask: &[bool]) -> Array2<f32> {
+    pub fn noise_gain(&self, maps: ArrayView3<'_, Complex32>, mask: &[bool]) -> Array2<f32> {
         let Options { source_lines, taps, .. } = self.options;
         let linear = Linear { coils: self.coils, source_lines, taps, kernels: vec![self.weights.as_ref()] };
         linear.noise_gain(maps, mask, &self.sampling, |_, _| 0)

@@ -4,6 +4,7 @@
 use ndarray::{Array2, Array4, Axis, Zip};
 
 use super::quality::object;
+use super::resample::mirrored;
 
 /// Width of the low-pass over the longer side of the image, as the deviation of a Gaussian.
 const WIDTH: f64 = 0.09;
@@ -65,11 +66,7 @@ fn blur(image: &Array2<f32>) -> Array2<f32> {
         for mut line in output.lanes_mut(axis) {
             for _ in 0..3 {
                 let source = line.to_vec();
-                let length = source.len() as isize;
-                let at = |at: isize| {
-                    let at = at.rem_euclid(2 * length);
-                    source[at.min(2 * length - 1 - at) as usize]
-                };
+                let at = |at: isize| source[mirrored(at, source.len())];
                 let mut sum: f64 = (-half..=half).map(|place| f64::from(at(place))).sum();
                 for (place, to) in line.iter_mut().enumerate() {
                     *to = (sum / (2 * half + 1) as f64) as f32;

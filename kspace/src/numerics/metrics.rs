@@ -12,6 +12,8 @@
 
 use ndarray::{Array2, Axis, Zip};
 
+use super::resample::mirrored;
+
 const SIGNAL_THRESHOLD: f64 = 0.08;
 const CLOSING_STEPS: usize = 3;
 const WINDOW: usize = 7;
@@ -125,13 +127,10 @@ fn box_mean(image: &Array2<f64>) -> Array2<f64> {
         for mut line in output.lanes_mut(axis) {
             let length = line.len() as isize;
             let source = line.to_vec();
-            let mirrored = |at: isize| {
-                let at = at.rem_euclid(2 * length);
-                source[at.min(2 * length - 1 - at) as usize]
-            };
+            let value = |at: isize| source[mirrored(at, source.len())];
             let half = (WINDOW / 2) as isize;
             for at in 0..length {
-                line[at as usize] = (at - half..=at + half).map(mirrored).sum::<f64>() / WINDOW as f64;
+                line[at as usize] = (at - half..=at + half).map(value).sum::<f64>() / WINDOW as f64;
             }
         }
     }

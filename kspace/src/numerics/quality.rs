@@ -11,6 +11,14 @@ const LEAST: usize = 64;
 /// Pixels next to the object that its edge may reach.
 const MARGIN: usize = 2;
 
+/// The value that `share` of the values do not exceed; `None` of none. Reorders them.
+#[must_use]
+pub fn percentile(values: &mut [f32], share: f64) -> Option<f32> {
+    let last = values.len().checked_sub(1)?;
+    let at = ((last as f64 * share).round() as usize).min(last);
+    Some(*values.select_nth_unstable_by(at, f32::total_cmp).1)
+}
+
 /// Where the object is: what is brighter than the threshold that parts bright from dark best (Otsu, IEEE SMC 9:62, 1979), with its gaps
 /// closed and its holes filled. Nothing, where an image holds noise only.
 #[must_use]
@@ -66,14 +74,13 @@ pub fn background_noise(magnitude: &Array2<f32>, object: &Array2<bool>) -> Optio
 
 /// Signal of copies of the object that undersampling by R folds on what lies around it, over the signal of the object. The copies lie
 /// n / R, 2 n / R, ... rows further; where one of them falls beside the object, the typical energy less that of the noise there is
-/// theirs: `sqrt(max(M² - 2 ln(2) s², 0)) / median(m of the object)`, M the median there and s from [`background_noise`]. Medians, since dim
+/// theirs: `sqrt(max(M² - 2 ln(2) s², 0)) / median(m of the object)`, M the median there and s the `noise` of [`background_noise`]. Medians, since dim
 /// tissue beside the object would be taken for a ghost; ghosts as weak as the noise are not seen. `None` without undersampling, or where the object fills the rows.
 #[must_use]
-pub fn ghosting(magnitude: &Array2<f32>, object: &Array2<bool>, acceleration: usize) -> Option<f64> {
+pub fn ghosting(magnitude: &Array2<f32>, object: &Array2<bool>, acceleration: usize, noise: f64) -> Option<f64> {
     if acceleration < 2 {
         return None;
     }
-    let noise = background_noise(magnitude, object)?;
     let rows = magnitude.nrows();
     let near = grown(object, MARGIN);
     let copied = |row: usize, column: usize| {
@@ -86,14 +93,10 @@ pub fn ghosting(magnitude: &Array2<f32>, object: &Array2<bool>, acceleration: us
         }
     }
     let mut inside: Vec<f32> = magnitude.iter().zip(object).filter(|(_, inside)| **inside).map(|(v, _)| *v).collect();
-    if beside.len() < LEAST || inside.is_empty() {
+    if beside.len() < LEAST {
         return None;
     }
-    let middle = |values: &mut [f32]| {
-        let at = values.len() / 2;
-        f64::from(*values.select_nth_unstable_by(at, f32::total_cmp).1)
-    };
-    let (copies, signal) = (middle(&mut beside), middle(&mut inside));
+    let (copies, signal) = (f64::from(percentile(&mut beside, 0.5)?), f64::from(percentile(&mut inside, 0.5)?));
     let of_noise = 2.0 * std::f64::consts::LN_2 * noise * noise;
     Some((copies * copies - of_noise).max(0.0).sqrt() / signal.max(f64::MIN_POSITIVE))
 }
@@ -174,13 +177,13 @@ mod tests {
                 // The noise of the test is uniform, and a third of what is around the object is ghost.
                 let most = if ghost > 0.0 { 1.6 } else { 1.35 };
                 assert!(found < most * f64::from(noise) && found > 0.95 * f64::from(noise), "{noise} {ghost}: {found}");
-                let level = ghosting(&image, &object, 2).unwrap();
+                let level = ghosting(&image, &object, 2, found).unwrap();
                 // The object has a signal of 20, and ghosts as weak as the noise are not seen.
                 let blind = 1.1 * f64::from(noise) / 20.0;
                 assert!((level - f64::from(ghost)).abs() < blind.max(0.03), "{noise} {ghost}: {level}");
             }
         }
-        assert_eq!(ghosting(&image(1.0, 0.0), &object(&image(1.0, 0.0)), 1), None);
+        assert_eq!(ghosting(&image(1.0, 0.0), &object(&image(1.0, 0.0)), 1, 1.0), None);
     }
 
     #[test]

@@ -70,6 +70,13 @@ pub fn resize(image: &Array2<f32>, rows: usize, columns: usize) -> Array2<f32> {
     result
 }
 
+/// The index, below `length`, of a line that is continued at both ends by its mirror image, the edges repeated.
+pub(super) fn mirrored(at: isize, length: usize) -> usize {
+    let length = length as isize;
+    let at = at.rem_euclid(2 * length);
+    at.min(2 * length - 1 - at) as usize
+}
+
 /// For each of `to` points the source points and their weights: a triangle as wide as a source pixel or as a target
 /// pixel, whichever is wider.
 fn weights(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {

@@ -3,6 +3,7 @@
 use ndarray::{Array2, Array3, Axis};
 
 use crate::Complex32;
+use crate::numerics::resample::mirrored;
 
 /// Readout points that an energy is averaged over.
 const READOUT: usize = 15;
@@ -67,9 +68,6 @@ pub(super) fn middle(bin: usize) -> f64 {
 /// Mean over `width` neighbours, odd; at the ends the values are mirrored.
 pub(super) fn box_mean(values: &[f64], width: usize) -> Vec<f64> {
     let (length, half) = (values.len() as isize, (width / 2) as isize);
-    let mirrored = |at: isize| {
-        let at = at.rem_euclid(2 * length);
-        values[at.min(2 * length - 1 - at) as usize]
-    };
-    (0..length).map(|at| (at - half..=at + half).map(mirrored).sum::<f64>() / width as f64).collect()
+    let value = |at: isize| values[mirrored(at, values.len())];
+    (0..length).map(|at| (at - half..=at + half).map(value).sum::<f64>() / width as f64).collect()
 }

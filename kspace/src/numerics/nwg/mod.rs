@@ -25,7 +25,7 @@ mod fit;
 mod local;
 
 use contract::prepared::Sampling;
-use ndarray::{Array2, Array3, s};
+use ndarray::{Array2, Array3, ArrayView3, s};
 
 pub use self::apply::outer_lines;
 use self::fit::{Fit, Region};
@@ -93,7 +93,7 @@ impl Judge {
     /// Noise gain `[y, x]` of an image that is filled with these weights and combined with sensitivities `maps`, `[coil, y, x]`, see
     /// [`gfactor`](super::gfactor).
     #[must_use]
-    pub fn noise_gain(&self, maps: &Array3<Complex32>, mask: &[bool], sampling: &Sampling) -> Array2<f32> {
+    pub fn noise_gain(&self, maps: ArrayView3<'_, Complex32>, mask: &[bool], sampling: &Sampling) -> Array2<f32> {
         let bins = self.fit.bins(&self.energy);
         let kernels = self.fit.kernels.iter().map(|kernel| kernel.weights.as_ref()).collect();
         let linear = Linear { coils: self.fit.coils, source_lines: SOURCE_LINES, taps: TAPS, kernels };
