@@ -36,6 +36,7 @@ pages/viewer/node_modules/.package-lock.json: pages/viewer/package-lock.json
 
 demo: build ## run a scan through the whole stack on this machine; INPUT=FILE for your own, METHOD=nwg|raki|... for one method
 	$(BIN)/raki-cloud demo $(if $(INPUT),"$(INPUT)") $(if $(METHOD),--method $(METHOD))
+	@CHROMIUM="$(CHROMIUM)" tests/pages/screenshots.sh demo-output demo-output/screenshots
 
 test: build $(TOOLS)/.done ## unit, property, golden and chain tests
 	$(CARGO) test --workspace
@@ -70,8 +71,8 @@ pictures: build ## the pictures of README, from the built-in phantom
 	  $(BIN)/raki-cloud reconstruct "$$scratch/scan.h5" --method $$method --out "$$scratch/$$method"; \
 	  cp "$$scratch/$$method/preview.png" docs/images/$$method.png; \
 	done; \
-	$${CHROMIUM:-chromium} --headless --no-sandbox --hide-scrollbars --window-size=1280,1500 \
-	  --screenshot=docs/images/report.png "file://$$scratch/auto/report.html"
+	CHROMIUM="$(CHROMIUM)" tests/pages/screenshots.sh "$$scratch/auto" "$$scratch/pages"; \
+	cp "$$scratch/pages/report-1280.png" docs/images/report.png
 
 image: viewer ## the CUDA image of gpu-job and the CPU image of prepare-job
 	docker build -f gpu-job/Dockerfile --target gpu-job -t $(IMAGE):gpu .

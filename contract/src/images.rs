@@ -93,6 +93,8 @@ pub struct ImageOptions {
     pub flatten: bool,
     /// Whether the phase is written as well.
     pub phase: bool,
+    /// Whether the images are written as an ISMRMRD file as well.
+    pub ismrmrd: bool,
 }
 
 impl ImageOptions {
@@ -119,11 +121,9 @@ impl fmt::Display for ImageOptions {
         if self.partial_fourier != plain.partial_fourier {
             parts.push(format!("partial-fourier={}", self.partial_fourier));
         }
-        for (name, set) in [("interpolate", self.interpolate), ("flatten", self.flatten), ("phase", self.phase)] {
-            if set {
-                parts.push(name.to_owned());
-            }
-        }
+        let Self { interpolate, flatten, phase, ismrmrd, .. } = *self;
+        let set = [("interpolate", interpolate), ("flatten", flatten), ("phase", phase), ("ismrmrd", ismrmrd)];
+        parts.extend(set.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned()));
         if parts.is_empty() {
             parts.push(DEFAULT.to_owned());
         }
@@ -136,7 +136,7 @@ const DEFAULT: &str = "default";
 
 /// What [`ImageOptions`] accept as text.
 pub const IMAGE_OPTIONS: &str = "default, or a list such as combine=rss,interpolate of combine=adaptive|espirit|rss, \
-                                 partial-fourier=zero-fill|homodyne|pocs, interpolate, flatten, phase";
+                                 partial-fourier=zero-fill|homodyne|pocs, interpolate, flatten, phase, ismrmrd";
 
 impl FromStr for ImageOptions {
     type Err = String;
@@ -154,6 +154,7 @@ impl FromStr for ImageOptions {
                 None if part == "interpolate" => options.interpolate = true,
                 None if part == "flatten" => options.flatten = true,
                 None if part == "phase" => options.phase = true,
+                None if part == "ismrmrd" => options.ismrmrd = true,
                 _ => return Err(format!("unknown image option {part:?}: expected {IMAGE_OPTIONS}")),
             }
         }
@@ -170,10 +171,12 @@ mod tests {
 
     fn options() -> impl Strategy<Value = ImageOptions> {
         let choices = (prop::sample::select(&Combine::ALL), prop::sample::select(&PartialFourier::ALL));
-        (choices, any::<[bool; 3]>()).prop_map(|((combine, partial_fourier), [interpolate, flatten, phase])| {
-            let phase = phase && combine != Combine::Rss;
-            ImageOptions { combine, partial_fourier, interpolate, flatten, phase }
-        })
+        (choices, any::<[bool; 4]>()).prop_map(
+            |((combine, partial_fourier), [interpolate, flatten, phase, ismrmrd])| {
+                let phase = phase && combine != Combine::Rss;
+                ImageOptions { combine, partial_fourier, interpolate, flatten, phase, ismrmrd }
+            },
+        )
     }
 
     proptest! {

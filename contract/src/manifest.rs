@@ -50,7 +50,16 @@ pub struct Manifest {
     pub outputs: Vec<Output>,
 }
 
+/// What a result was asked for: scan, method, refinement, seed and how images are made.
+pub type Asked<'a> = (&'a ScanId, Method, Refine, u64, ImageOptions);
+
 impl Manifest {
+    /// What was asked for; the same for two results of one request.
+    #[must_use]
+    pub const fn asked(&self) -> Asked<'_> {
+        (&self.scan, self.method, self.refine, self.seed, self.images)
+    }
+
     /// The limits that are broken.
     pub fn doubts(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| !check.passed)

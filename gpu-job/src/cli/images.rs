@@ -22,11 +22,14 @@ pub struct ImageArguments {
     /// Write the phase as well
     #[arg(long)]
     phase: bool,
+    /// Write the images as an ISMRMRD file as well
+    #[arg(long)]
+    ismrmrd: bool,
 }
 
 impl From<ImageArguments> for ImageOptions {
     fn from(given: ImageArguments) -> Self {
-        let ImageArguments { combine, partial_fourier, interpolate, flatten, phase } = given;
-        Self { combine, partial_fourier, interpolate, flatten, phase }
+        let ImageArguments { combine, partial_fourier, interpolate, flatten, phase, ismrmrd } = given;
+        Self { combine, partial_fourier, interpolate, flatten, phase, ismrmrd }
     }
 }

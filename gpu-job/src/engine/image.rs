@@ -51,6 +51,8 @@ impl Engine<'_> {
         let filled = work.filled.as_ref().or(nwg.map(|nwg| &nwg.kspace)).unwrap_or(&work.slice.kspace);
         let numbers = &mut work.numbers;
         (numbers.acquired_energy, numbers.filled_energy) = energies(filled, &work.slice.mask);
+        let mask = &work.slice.mask;
+        numbers.acquired = mask.iter().filter(|acquired| **acquired).count() as f64 / mask.len().max(1) as f64;
         numbers.ideal_gain = gfactor::ideal_gain(&work.slice.mask, &work.slice.sampling);
         let refined = match nwg {
             Some(nwg) if self.recipe.refine == Refine::Sparse => {
@@ -107,10 +109,8 @@ impl Engine<'_> {
         let centre = Sampling { acs_first: rows / 2 - lines / 2, acs_lines: lines, ..work.slice.sampling };
         let sampling = if work.slice.sampling.acceleration == 1 { centre } else { work.slice.sampling };
         let slice = &work.slice;
-        let noise = work.numbers.noise_variance.or_else(|| {
-            let block = block(slice, &sampling);
-            slice.noise_variance.or_else(|| window::noise_variance(&block.to_owned()).ok())
-        })?;
+        let noise = work.numbers.noise_variance;
+        let noise = noise.or_else(|| window::noise_variance(&block(slice, &sampling).to_owned()).ok())?;
         sensitivities(&self.recipe.maps, slice, &sampling, work.separate.as_ref(), noise, (rows, columns))
     }
 

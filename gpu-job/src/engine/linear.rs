@@ -13,6 +13,8 @@ use crate::raki::fill::finite;
 
 /// Factor between the noise levels of the noise scan and of the data beyond which one of them is wrong.
 const DOUBT: f64 = 2.0;
+/// Lines at the edge of fully sampled k-space that tell its noise.
+const EDGE_LINES: usize = 16;
 
 impl Engine<'_> {
     /// What linear kernels fill.
@@ -24,30 +26,35 @@ impl Engine<'_> {
         let calibration = slice.calibration.take();
         let numbers = Numbers::default();
         let mut work = Work { slice, separate: None, missing, nwg: None, plain: None, filled: None, numbers };
-        if !missing || self.progress.cancelled() {
+        if empty || self.progress.cancelled() {
             return Ok(work);
         }
-        if let Some(lines) = calibration {
+        if let Some(lines) = calibration.filter(|_| missing) {
             let Slice { kspace, mask, sampling, noise_variance, .. } = &work.slice;
             let (sampling, separate) = separate(&lines, kspace, mask, sampling, *noise_variance)?;
-            work.numbers.noise_doubted = noise_variance.is_some_and(|given| given != separate.of_image);
             (work.slice.sampling, work.separate) = (sampling, Some(separate));
         }
         let Slice { kspace, mask, sampling, noise_variance, .. } = &work.slice;
         let separate = work.separate.as_ref();
-        if recipe.needs_nwg() {
-            let believed = match separate {
-                Some(separate) => Some(separate.of_image),
-                None => {
-                    let believed = believable(*noise_variance, || of_block(kspace, sampling))?;
-                    work.numbers.noise_doubted = believed != *noise_variance;
-                    believed
-                }
-            };
+        let nwg = missing && recipe.needs_nwg();
+        let believed = match separate {
+            Some(separate) => Some(separate.of_image),
+            None => believable(*noise_variance, || of_data(&work.slice))?,
+        };
+        work.numbers.noise_doubted = noise_variance.is_some() && believed != *noise_variance;
+        if nwg {
             let options = nwg::Options { noise_variance: believed, ..recipe.nwg };
             let (filled, judge) = nwg::fill_and_judge(kspace, mask, sampling, separate, &options)?;
             work.numbers.noise_variance = Some(filled.noise_variance);
             work.nwg = Some((filled, judge));
+        } else {
+            work.numbers.noise_variance = match believed {
+                Some(believed) => Some(believed),
+                None => of_data(&work.slice)?,
+            };
+        }
+        if !missing {
+            return Ok(work);
         }
         match recipe.method {
             Method::Grappa => {
@@ -97,13 +104,19 @@ fn believable(
     Ok((ratio > 1.0 / DOUBT && ratio < DOUBT).then_some(given))
 }
 
-/// Noise variance of the calibration lines, where they are enough to contradict a noise scan.
-fn of_block(kspace: &Array3<Complex32>, sampling: &Sampling) -> Result<Option<f64>, JobError> {
-    let block = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
-    if !window::tells_noise(kspace.dim().0, block.len(), kspace.dim().2) {
+/// Noise variance of the calibration lines or, of a fully sampled slice, of its first lines, where signal is weak; of an image without
+/// either that of its outer lines. `None` where these are not enough to contradict a noise scan.
+fn of_data(slice: &Slice) -> Result<Option<f64>, JobError> {
+    let Slice { kspace, mask, sampling, .. } = slice;
+    let lines = match (sampling.acceleration, sampling.acs_lines) {
+        (0 | 1, _) => sampling.first..(sampling.first + EDGE_LINES).min(sampling.last + 1),
+        (_, 0) => return Ok(window::noise_variance_of_image(kspace, mask, sampling)),
+        (_, lines) => sampling.acs_first..sampling.acs_first + lines,
+    };
+    if !window::tells_noise(kspace.dim().0, lines.len(), kspace.dim().2) {
         return Ok(None);
     }
-    Ok(Some(window::noise_variance(&kspace.slice(s![.., block, ..]).to_owned())?))
+    Ok(Some(window::noise_variance(&kspace.slice(s![.., lines, ..]).to_owned())?))
 }
 
 /// What GRAPPA fills.
@@ -134,4 +147,44 @@ pub(super) fn plain(slice: &Slice, separate: Option<&Separate>, options: &grappa
         }
     }
     Ok(Plain { filled, kernel, calibration: (error, power) })
+}
+
+#[cfg(test)]
+mod tests {
+    use kspace::numerics::fft::fft2c;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use rand_distr::{Distribution, StandardNormal};
+
+    use super::*;
+
+    /// A smooth object seen by four coils, one line in `acceleration` and `acs_lines` at the centre, with noise of complex variance 2.
+    fn noisy(acceleration: usize, acs_lines: usize) -> Slice {
+        let (lines, acs_first) = (96, 48 - acs_lines / 2);
+        let images = Array3::from_shape_fn((4, lines, 80), |(coil, y, x)| {
+            let (v, u) = (y as f32 / 48.0 - 1.0, x as f32 / 40.0 - 1.0);
+            let turn = std::f32::consts::FRAC_PI_2 * coil as f32;
+            let near = (u - turn.cos()).powi(2) + (v - turn.sin()).powi(2);
+            Complex32::from(100.0 * (-6.0 * (u * u + v * v) - 0.3 * near).exp())
+        });
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let mut part = || -> f32 { StandardNormal.sample(&mut random) };
+        let mut kspace = fft2c(&images).mapv(|sample| sample + Complex32::new(part(), part()));
+        let block = acs_first..acs_first + acs_lines;
+        let mask: Vec<bool> = (0..lines).map(|line| line % acceleration == 0 || block.contains(&line)).collect();
+        for line in (0..lines).filter(|line| !mask[*line]) {
+            kspace.slice_mut(s![.., line, ..]).fill(Complex32::default());
+        }
+        let sampling = Sampling { acceleration, offset: 0, acs_first, acs_lines, first: 0, last: lines - 1 };
+        Slice { kspace, mask, sampling, number: 0, noise_variance: None, calibration: None, compare: false }
+    }
+
+    #[test]
+    fn data_tell_their_noise_however_they_are_sampled() {
+        for (acceleration, acs_lines) in [(1, 96), (3, 24), (2, 0)] {
+            let found = of_data(&noisy(acceleration, acs_lines)).unwrap().unwrap();
+            assert!((found / 2.0 - 1.0).abs() < 0.25, "R = {acceleration}, {acs_lines} lines: {found}");
+        }
+        assert_eq!(of_data(&noisy(8, 0)).unwrap(), None);
+    }
 }

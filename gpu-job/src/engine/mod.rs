@@ -204,6 +204,8 @@ pub struct Numbers {
     pub partial: Option<f64>,
     /// The noise gain of as many lines with coils that part every folded place.
     pub ideal_gain: f64,
+    /// Part of the lines of k-space that was acquired.
+    pub acquired: f64,
     /// Energy of the acquired lines.
     pub acquired_energy: f64,
     /// Energy of the lines that were filled.

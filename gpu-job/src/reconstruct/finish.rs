@@ -61,7 +61,8 @@ impl Finish {
         let level = (0.5 * numbers.noise_variance?).sqrt() as f32 * self.factor.unwrap_or(1.0);
         Some(match &image.gain {
             Some(gain) => gain * level,
-            None => Array2::from_elem(image.image.dim(), level),
+            // Lines that are left empty add no noise.
+            None => Array2::from_elem(image.image.dim(), level * numbers.acquired.sqrt() as f32),
         })
     }
 }

@@ -197,6 +197,7 @@ impl Job<'_> {
         let result = outputs::Result {
             meta: &reader.meta,
             mask: &reader.mask,
+            grid: &finish.grid,
             stack: &stack,
             metrics: &metrics,
             images: &request.images,
@@ -227,8 +228,7 @@ impl Job<'_> {
 fn same(manifest: &Manifest, scan: &ScanId, request: &Request) -> bool {
     let recipe = &request.recipe;
     let sharing = [("slab", recipe.slab), ("warm", recipe.warm)];
-    (&manifest.scan, manifest.method, manifest.refine, manifest.seed, manifest.images)
-        == (scan, recipe.method, recipe.refine, recipe.training.seed, request.images)
+    manifest.asked() == (scan, recipe.method, recipe.refine, recipe.training.seed, request.images)
         && sharing.iter().all(|(name, value)| manifest.parameters.get(*name).is_none_or(|found| found == value))
 }
 

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use contract::images::Combine;
 use contract::keys::{REPORT_NAME, THUMBNAIL_NAME};
 use contract::manifest::{Output, Timing};
 use contract::scan::hex;
 use contract::{ImageOptions, Manifest, PreparedMeta, Record};
-use kspace::image::{dicom, mask, nifti};
+use kspace::image::geometry::Grid;
+use kspace::image::{dicom, ismrmrd, mask, nifti};
 use ndarray::{Array2, Array4};
 use sha2::{Digest, Sha256};
 use store::{Condition, Location, ObjectInfo, PutOptions, PutOutcome, Store};
@@ -23,6 +25,7 @@ use crate::error::JobError;
 pub(super) struct Result<'a> {
     pub(super) meta: &'a PreparedMeta,
     pub(super) mask: &'a Array2<u8>,
+    pub(super) grid: &'a Grid,
     pub(super) stack: &'a Stack,
     pub(super) metrics: &'a Metrics,
     pub(super) images: &'a ImageOptions,
@@ -60,11 +63,12 @@ impl Outputs<'_> {
         if let Some(map) = &stack.noise {
             volume("noise.nii.gz", map, nifti::Content::Noise)?;
         }
-        let contrasts: Vec<u16> = stack.frames.iter().map(|frame| frame.0).collect();
+        let contrasts: Vec<u16> = stack.frames.iter().map(|frame| frame.contrast).collect();
+        let method = format!("{}, {}, seed {}", manifest.method, manifest.refine, manifest.seed);
         let study = dicom::Study {
             scan: &manifest.scan,
             header: &meta.header,
-            method: &format!("{}, {}, seed {}", manifest.method, manifest.refine, manifest.seed),
+            method: &method,
             version: &manifest.tool.version,
             stack: &stack.placed,
             contrasts: &contrasts,
@@ -72,6 +76,25 @@ impl Outputs<'_> {
         };
         for (name, content) in dicom::classic(&study)? {
             written.push(self.put(&name, "application/dicom", content)?);
+        }
+        if images.ismrmrd {
+            let voxels = match images.combine {
+                Combine::Rss => ismrmrd::Voxels::Magnitude(magnitude.view()),
+                Combine::Adaptive | Combine::Espirit => ismrmrd::Voxels::Complex(stack.images.view()),
+            };
+            let tool = format!("raki-cloud {}, {method}; not for diagnostic use", manifest.tool.version);
+            let notes = [("DataRole", "Image".to_owned()), ("ImageProcessingHistory", tool)];
+            let notes = notes.into_iter().chain(stack.placed.warnings.iter().map(|it| ("ImageComment", it.clone())));
+            let notes: Vec<_> = notes.collect();
+            let study = ismrmrd::Study {
+                header: &meta.header,
+                grid: result.grid,
+                stack: &stack.placed,
+                frames: &stack.frames,
+                notes: &notes,
+                voxels,
+            };
+            written.push(self.put("image.h5", "application/x-hdf5", ismrmrd::encode(&study)?)?);
         }
         let painter = Painter::new(stack, magnitude.view());
         let montage = painter.montage()?;
@@ -111,11 +134,8 @@ impl Outputs<'_> {
         let written = self.runtime.block_on(self.store.put(at, Bytes::from(manifest.to_json()?), &options))?;
         if let PutOutcome::Conflict = written {
             let found = self.runtime.block_on(self.store.get_object(at))?;
-            let same = found.and_then(|found| Manifest::from_json(&found.bytes).ok()).is_some_and(|found| {
-                (&found.scan, found.method, found.refine, found.seed, found.images)
-                    == (&manifest.scan, manifest.method, manifest.refine, manifest.seed, manifest.images)
-            });
-            if !same {
+            let found = found.and_then(|found| Manifest::from_json(&found.bytes).ok());
+            if found.is_none_or(|found| found.asked() != manifest.asked()) {
                 return Err(JobError::Transient("another job wrote results to the same place meanwhile".to_owned()));
             }
         }

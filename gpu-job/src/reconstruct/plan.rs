@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use contract::manifest::Decision;
-use contract::prepared::Step;
+use contract::prepared::{Sampling, Step};
 use contract::{Method, PreparedMeta, Refine};
+use kspace::image::Frame;
 use kspace::numerics::grappa;
 use kspace::prepared::Reader;
 
@@ -20,8 +21,8 @@ pub(super) struct Plan {
     pub(super) noise_variance: Option<f64>,
     /// What images are multiplied by to have the unit of the raw data, where the preparation has normalised these.
     pub(super) factor: Option<f32>,
-    /// Whether calibration lines are not part of k-space.
-    separate: bool,
+    /// Whether the outer lines of the image, and not its calibration lines, tell the noise.
+    outer: bool,
     /// Entries that are shown beside what plain methods make of them.
     pub(super) compared: BTreeSet<usize>,
     /// Every parameter of the method, for the manifest.
@@ -48,7 +49,7 @@ impl Plan {
             recipe,
             noise_variance: noise_variance(&reader.meta),
             factor: factor(&reader.meta)?,
-            separate: reader.shape.acs.is_some(),
+            outer: reader.shape.acs.is_some() || reader.meta.entries.iter().all(|it| untold(&it.sampling)),
             compared: volume::shown(&reader.meta, &reader.geometry),
             parameters: Values::new(),
             decisions: chosen.map(|chosen| chosen.decision.clone()).into_iter().collect(),
@@ -210,7 +211,7 @@ impl Plan {
 
     /// What tells the noise level besides a noise scan.
     const fn witness(&self) -> &'static str {
-        if self.separate { "the outer lines of the image" } else { "the calibration lines" }
+        if self.outer { "the outer lines of the image" } else { "the calibration lines" }
     }
 
     fn decide(&mut self, what: &str, choice: String, reason: &str) {
@@ -220,6 +221,11 @@ impl Plan {
     fn set(&mut self, name: &str, value: impl Into<serde_json::Value>) {
         self.parameters.insert(name.to_owned(), value.into());
     }
+}
+
+/// Whether there are no calibration lines apart from the rest of k-space.
+const fn untold(sampling: &Sampling) -> bool {
+    sampling.acceleration < 2 || sampling.acs_lines == 0
 }
 
 /// Complex noise variance of a sample of a prepared file, where the preparation knows it. Prewhitening gives the real and the
@@ -254,8 +260,7 @@ fn factor(meta: &PreparedMeta) -> Result<Option<f32>, JobError> {
 
 /// Whether entries differ by more than their slice: neighbours in the file are not neighbours in space then.
 pub(crate) fn several_kinds(meta: &PreparedMeta) -> bool {
-    let kind = |entry: &contract::prepared::Entry| (entry.contrast, entry.phase, entry.repetition, entry.set);
-    meta.entries.windows(2).any(|pair| kind(&pair[0]) != kind(&pair[1]))
+    meta.entries.windows(2).any(|pair| Frame::from(&pair[0]) != Frame::from(&pair[1]))
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use contract::PreparedMeta;
-use contract::prepared::Entry;
 use kspace::Complex32;
-use kspace::image::geometry;
+use kspace::image::{Frame, geometry};
 use kspace::numerics::intensity;
 use ndarray::{Array2, Array4, Axis, s};
 
@@ -15,13 +14,6 @@ use crate::error::JobError;
 
 /// Slices that are shown beside what plain methods make of them, at most.
 const COMPARED: usize = 5;
-
-/// What tells volumes of one slice stack apart: contrast, phase, repetition, set.
-type Frame = (u16, u16, u16, u16);
-
-const fn frame(entry: &Entry) -> Frame {
-    (entry.contrast, entry.phase, entry.repetition, entry.set)
-}
 
 /// Images of all entries as volumes.
 pub(super) struct Stack {
@@ -54,7 +46,7 @@ impl Stack {
         numbers: &[Numbers],
     ) -> Result<Self, JobError> {
         let slices = ordered_slices(meta, positions);
-        let frames: Vec<Frame> = meta.entries.iter().map(frame).collect::<BTreeSet<_>>().into_iter().collect();
+        let frames: Vec<Frame> = meta.entries.iter().map(Frame::from).collect::<BTreeSet<_>>().into_iter().collect();
         let (rows, columns) = images.first().map_or((0, 0), |image| image.image.dim());
         let shape = (frames.len(), slices.len(), rows, columns);
         let mut volume = Array4::zeros(shape);
@@ -63,7 +55,7 @@ impl Stack {
         let mut g_factor = images.iter().any(|image| image.gain.is_some()).then(|| Array4::ones(shape));
         let mut compared = Vec::new();
         for ((entry, image), numbers) in meta.entries.iter().zip(images).zip(numbers) {
-            let at = frames.iter().position(|known| *known == frame(entry));
+            let at = frames.iter().position(|known| *known == Frame::from(entry));
             let slice = slices.iter().position(|(number, _)| *number == entry.slice);
             let (Some(at), Some(slice)) = (at, slice) else { continue };
             if std::mem::replace(&mut filled[at * slices.len() + slice], true) {
@@ -125,10 +117,10 @@ impl Stack {
         let (first, of) = (self.frames[0], self.frames[frame]);
         let differs = |pick: fn(&Frame) -> u16| self.frames.iter().any(|other| pick(other) != pick(&first));
         let parts = [
-            ("contrast", (|it| it.0) as fn(&Frame) -> u16),
-            ("phase", |it| it.1),
-            ("repetition", |it| it.2),
-            ("set", |it| it.3),
+            ("contrast", (|it| it.contrast) as fn(&Frame) -> u16),
+            ("phase", |it| it.phase),
+            ("repetition", |it| it.repetition),
+            ("set", |it| it.set),
         ];
         let told = parts.into_iter().filter(|(_, pick)| differs(*pick));
         told.map(|(name, pick)| format!("{name} {}", pick(&of) + 1)).collect::<Vec<_>>().join(", ")
@@ -154,11 +146,13 @@ impl Stack {
 
 /// Entries to show beside what plain methods make of them: of the first frame, evenly spaced.
 pub(super) fn shown(meta: &PreparedMeta, positions: &Array2<f32>) -> BTreeSet<usize> {
-    let Some(first) = meta.entries.iter().map(frame).min() else { return BTreeSet::new() };
+    let Some(first) = meta.entries.iter().map(Frame::from).min() else { return BTreeSet::new() };
     let slices = ordered_slices(meta, positions);
     let count = slices.len().min(COMPARED);
     let chosen = (0..count).map(|at| slices[(2 * at + 1) * slices.len() / (2 * count)].0);
-    chosen.filter_map(|slice| meta.entries.iter().position(|it| frame(it) == first && it.slice == slice)).collect()
+    chosen
+        .filter_map(|slice| meta.entries.iter().position(|it| Frame::from(it) == first && it.slice == slice))
+        .collect()
 }
 
 /// Slice numbers and a row of `positions` each, along the normal of the first slice; by number where positions are unknown.
@@ -181,7 +175,7 @@ fn ordered_slices(meta: &PreparedMeta, positions: &Array2<f32>) -> Vec<(u16, usi
 
 #[cfg(test)]
 mod tests {
-    use contract::prepared::{Header, Sampling};
+    use contract::prepared::{Entry, Header, Sampling};
     use kspace::image::geometry::Grid;
 
     use super::*;
@@ -223,7 +217,8 @@ mod tests {
             Image { image: Array2::from_elem((2, 2), Complex32::new(0.0, value as f32 + 1.0)), gain: None, compared }
         };
         let images = (0..numbers.len()).map(image).collect();
-        let known = |at: usize| Numbers { noise_variance: (at != 7).then_some(2.0), ..Numbers::default() };
+        let known =
+            |at: usize| Numbers { noise_variance: (at != 7).then_some(8.0), acquired: 0.25, ..Numbers::default() };
         let known: Vec<Numbers> = (0..numbers.len()).map(known).collect();
         let finish = Finish { grid: Grid::of(&meta.header), factor: Some(3.0) };
         Stack::new(&meta, &finish, &positions(z), images, &known)

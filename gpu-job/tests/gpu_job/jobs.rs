@@ -52,13 +52,12 @@ fn every_method_gives_a_complete_result_that_its_manifest_describes() {
             manifest.outputs.iter().map(|output| output.name.as_str()).partition(|name| name.starts_with("dicom/"));
         assert_eq!(slices, ["dicom/000001.dcm", "dicom/000002.dcm", "dicom/000003.dcm"]);
         let linear = matches!(method, Method::Auto | Method::Raki | Method::Nwg | Method::Grappa);
-        let knows_noise = manifest.quality.contains_key("noise_level");
         let mut expected = vec!["image.nii.gz"];
         expected.extend(linear.then_some("gfactor.nii.gz"));
-        expected.extend(knows_noise.then_some("noise.nii.gz"));
-        expected.extend(["preview.png", "thumbnail.png", "metrics.json", "report.html"]);
+        expected.extend(["noise.nii.gz", "preview.png", "thumbnail.png", "metrics.json", "report.html"]);
         assert_eq!(names, expected);
         assert_eq!(manifest.quality.contains_key("g_factor"), linear);
+        assert!(manifest.quality.contains_key("noise_level") && manifest.quality.contains_key("snr"), "{method}");
         for output in &manifest.outputs {
             let content = std::fs::read(out.join(&output.name)).unwrap();
             assert_eq!(content.len() as u64, output.bytes);
@@ -152,6 +151,8 @@ fn fully_sampled_data_need_no_filling_and_accelerated_data_need_calibration_line
     let manifest = reconstruct(&request(&complete, &folder.path().join("full"), Method::Raki), &Silent).unwrap();
     assert!(manifest.decisions.iter().any(|decision| decision.reason == "they are fully sampled"));
     assert!(manifest.losses.is_empty() && !manifest.quality.contains_key("calibration_residual"));
+    assert!(manifest.outputs.iter().any(|output| output.name == "noise.nii.gz"));
+    assert!(manifest.decisions.iter().any(|decision| decision.choice == "of the outer lines of the image"));
 
     let none = Recipe { acs_lines: 0, ..Recipe::default() }.write(&folder.path().join("none.safetensors"));
     for method in Method::ALL.into_iter().filter(|method| *method != Method::ZeroFilled) {

@@ -6,6 +6,7 @@ mod filling;
 mod gradients;
 mod jobs;
 mod lessons;
+mod markers;
 mod program;
 mod scans;
 mod separate;

@@ -19,7 +19,7 @@
 
 pub mod bart;
 mod fastmri;
-mod hdf5;
+pub(crate) mod hdf5;
 pub mod header;
 mod ismrmrd;
 mod mapped;

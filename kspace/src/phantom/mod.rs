@@ -12,11 +12,10 @@
 //! | `noise` | correlated receiver noise |
 //! | `scan` | k-space lines, their order and their headers |
 //! | `header` | the XML header |
-//! | `record`, `hdf5` | the file |
+//! | `record` | the file |
 
 mod bessel;
 mod coils;
-mod hdf5;
 mod header;
 mod noise;
 mod object;

@@ -1,10 +1,14 @@
 //! ISMRMRD readouts as the C library lays them out: types and bytes.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::path::Path;
 
-use super::hdf5::{Bytes, Writer};
 use crate::format::ReadoutHead;
+use crate::format::hdf5::types::{
+    array_type, compound_type, float_type, integer_type, packed, string_type, variable_type,
+};
+use crate::format::hdf5::writer::{Bytes, Writer};
 use crate::{Complex32, Error, Result};
 
 /// Bytes of an acquisition header, packed.
@@ -18,14 +22,15 @@ const VERSION: u16 = 1;
 
 /// An ISMRMRD file being written; readouts are appended one by one.
 pub(super) struct IsmrmrdWriter {
-    hdf5: Writer,
+    hdf5: Writer<BufWriter<File>>,
     xml: [u8; 16],
     records: Vec<u8>,
 }
 
 impl IsmrmrdWriter {
     pub(super) fn create(path: &Path, xml: &str) -> Result<Self> {
-        let mut hdf5 = Writer::create(path).map_err(failed)?;
+        let file = File::create(path).map_err(failed)?;
+        let mut hdf5 = Writer::new(BufWriter::with_capacity(1 << 20, file)).map_err(failed)?;
         let xml = hdf5.variable(xml.len() as u32, xml.as_bytes()).map_err(failed)?;
         Ok(Self { hdf5, xml, records: Vec::new() })
     }
@@ -46,10 +51,10 @@ impl IsmrmrdWriter {
 
     fn write_structure(mut self) -> io::Result<()> {
         let data = self.hdf5.records("data", &record_type(), RECORD_BYTES, &self.records)?;
-        let xml = self.hdf5.single("xml", &variable_type(true, &integer_type(1, false)), &self.xml)?;
+        let xml = self.hdf5.array("xml", &string_type(), &[1], &self.xml)?;
         let dataset = self.hdf5.group("dataset", &[data, xml])?;
         let root = self.hdf5.group("/", &[dataset])?;
-        self.hdf5.finish(&root)
+        self.hdf5.finish(&root).map(drop)
     }
 }
 
@@ -85,7 +90,7 @@ fn encode(head: &ReadoutHead, counter: u32) -> Vec<u8> {
 }
 
 fn record_type() -> Vec<u8> {
-    let floats = variable_type(false, &float_type());
+    let floats = variable_type(&float_type());
     compound_type(
         RECORD_BYTES,
         &[("head", 0, head_type()), ("traj", TRAJECTORY_AT, floats.clone()), ("data", SAMPLES_AT, floats)],
@@ -95,92 +100,44 @@ fn record_type() -> Vec<u8> {
 fn head_type() -> Vec<u8> {
     let [u16_type, u32_type, u64_type] = [2, 4, 8].map(|bytes| integer_type(bytes, false));
     let counters = packed([
-        ("kspace_encode_step_1", u16_type.clone(), 2),
-        ("kspace_encode_step_2", u16_type.clone(), 2),
-        ("average", u16_type.clone(), 2),
-        ("slice", u16_type.clone(), 2),
-        ("contrast", u16_type.clone(), 2),
-        ("phase", u16_type.clone(), 2),
-        ("repetition", u16_type.clone(), 2),
-        ("set", u16_type.clone(), 2),
-        ("segment", u16_type.clone(), 2),
-        ("user", array_type(8, &u16_type), 16),
+        ("kspace_encode_step_1", u16_type.clone()),
+        ("kspace_encode_step_2", u16_type.clone()),
+        ("average", u16_type.clone()),
+        ("slice", u16_type.clone()),
+        ("contrast", u16_type.clone()),
+        ("phase", u16_type.clone()),
+        ("repetition", u16_type.clone()),
+        ("set", u16_type.clone()),
+        ("segment", u16_type.clone()),
+        ("user", array_type(8, &u16_type)),
     ]);
     let vector = array_type(3, &float_type());
     packed([
-        ("version", u16_type.clone(), 2),
-        ("flags", u64_type.clone(), 8),
-        ("measurement_uid", u32_type.clone(), 4),
-        ("scan_counter", u32_type.clone(), 4),
-        ("acquisition_time_stamp", u32_type.clone(), 4),
-        ("physiology_time_stamp", array_type(3, &u32_type), 12),
-        ("number_of_samples", u16_type.clone(), 2),
-        ("available_channels", u16_type.clone(), 2),
-        ("active_channels", u16_type.clone(), 2),
-        ("channel_mask", array_type(16, &u64_type), 128),
-        ("discard_pre", u16_type.clone(), 2),
-        ("discard_post", u16_type.clone(), 2),
-        ("center_sample", u16_type.clone(), 2),
-        ("encoding_space_ref", u16_type.clone(), 2),
-        ("trajectory_dimensions", u16_type, 2),
-        ("sample_time_us", float_type(), 4),
-        ("position", vector.clone(), 12),
-        ("read_dir", vector.clone(), 12),
-        ("phase_dir", vector.clone(), 12),
-        ("slice_dir", vector.clone(), 12),
-        ("patient_table_position", vector, 12),
-        ("idx", counters, 34),
-        ("user_int", array_type(8, &integer_type(4, true)), 32),
-        ("user_float", array_type(8, &float_type()), 32),
+        ("version", u16_type.clone()),
+        ("flags", u64_type.clone()),
+        ("measurement_uid", u32_type.clone()),
+        ("scan_counter", u32_type.clone()),
+        ("acquisition_time_stamp", u32_type.clone()),
+        ("physiology_time_stamp", array_type(3, &u32_type)),
+        ("number_of_samples", u16_type.clone()),
+        ("available_channels", u16_type.clone()),
+        ("active_channels", u16_type.clone()),
+        ("channel_mask", array_type(16, &u64_type)),
+        ("discard_pre", u16_type.clone()),
+        ("discard_post", u16_type.clone()),
+        ("center_sample", u16_type.clone()),
+        ("encoding_space_ref", u16_type.clone()),
+        ("trajectory_dimensions", u16_type),
+        ("sample_time_us", float_type()),
+        ("position", vector.clone()),
+        ("read_dir", vector.clone()),
+        ("phase_dir", vector.clone()),
+        ("slice_dir", vector.clone()),
+        ("patient_table_position", vector),
+        ("idx", counters),
+        ("user_int", array_type(8, &integer_type(4, true))),
+        ("user_float", array_type(8, &float_type())),
     ])
-}
-
-/// A compound without gaps of `(name, type, bytes)`.
-fn packed<const N: usize>(members: [(&'static str, Vec<u8>, usize); N]) -> Vec<u8> {
-    let mut offset = 0;
-    let placed = members.map(|(name, datatype, bytes)| {
-        let member = (name, offset, datatype);
-        offset += bytes;
-        member
-    });
-    compound_type(offset, &placed)
-}
-
-/// Datatype messages (HDF5 File Format Specification, IV.A.2.d), version 2 where arrays ask for it.
-fn compound_type(bytes: usize, members: &[(&str, usize, Vec<u8>)]) -> Vec<u8> {
-    let mut message = Bytes::default();
-    message.raw(&[0x26]).u16(members.len() as u16).raw(&[0]).u32(bytes as u32);
-    for (name, offset, datatype) in members {
-        let padded = (name.len() + 1).next_multiple_of(8);
-        message.raw(name.as_bytes()).pad(padded - name.len()).u32(*offset as u32).raw(datatype);
-    }
-    message.0
-}
-
-fn array_type(count: u32, base: &[u8]) -> Vec<u8> {
-    let size = u32::from_le_bytes([base[4], base[5], base[6], base[7]]);
-    let mut message = Bytes::default();
-    message.raw(&[0x2a, 0, 0, 0]).u32(count * size).raw(&[1, 0, 0, 0]).u32(count).u32(0).raw(base);
-    message.0
-}
-
-fn variable_type(string: bool, base: &[u8]) -> Vec<u8> {
-    let mut message = Bytes::default();
-    message.raw(&[0x19, u8::from(string), 0, 0]).u32(16).raw(base);
-    message.0
-}
-
-fn integer_type(bytes: u8, signed: bool) -> Vec<u8> {
-    let mut message = Bytes::default();
-    message.raw(&[0x10, if signed { 8 } else { 0 }, 0, 0]).u32(bytes.into()).u16(0).u16(8 * u16::from(bytes));
-    message.0
-}
-
-/// IEEE 754 single precision, little-endian.
-fn float_type() -> Vec<u8> {
-    let mut message = Bytes::default();
-    message.raw(&[0x11, 0x20, 31, 0]).u32(4).u16(0).u16(32).raw(&[23, 8, 0, 23]).u32(127);
-    message.0
 }
 
 #[cfg(test)]

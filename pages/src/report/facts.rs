@@ -77,6 +77,7 @@ fn facts(out: &mut String, report: &Report<'_>) {
         ("Acceleration", acceleration(report.entries, header)),
         ("Images", images(report)),
     ];
+    rows.extend(quality(manifest));
     rows.push(("Scanner", scanner(header)));
     rows.push(("Made", made(manifest)));
     out.push_str("<dl class=\"facts\">");
@@ -84,6 +85,28 @@ fn facts(out: &mut String, report: &Report<'_>) {
         let _ = write!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(text));
     }
     out.push_str("</dl>\n");
+}
+
+/// What a physicist asks first of the numbers; where one is unknown its text is empty.
+fn quality(manifest: &Manifest) -> [(&'static str, String); 3] {
+    let found = |name: &str| manifest.quality.get(name).copied();
+    let g_factor = match (found("g_factor"), found("g_factor_95")) {
+        (Some(median), Some(high)) => format!("{}, 95\u{a0}% of the object below {}", number(median), number(high)),
+        _ => String::new(),
+    };
+    [
+        (
+            "SNR",
+            found("snr")
+                .map_or_else(String::new, |snr| format!("{}, median of the object before refinement", number(snr))),
+        ),
+        ("g-factor", g_factor),
+        (
+            "Residual",
+            found("calibration_residual")
+                .map_or_else(String::new, |it| format!("{} of the calibration lines", words::percent(it))),
+        ),
+    ]
 }
 
 fn made(manifest: &Manifest) -> String {

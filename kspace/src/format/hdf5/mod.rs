@@ -3,8 +3,11 @@
 //! | module | what it does |
 //! |---|---|
 //! | `heap` | where variable-length data lie in the file |
+//! | `writer`, `types` | writes such files, of phantoms and of images |
 
 pub(super) mod heap;
+pub(crate) mod types;
+pub(crate) mod writer;
 
 use hdf5_reader::dataset::Dataset;
 use hdf5_reader::group::Group;

@@ -1,12 +1,10 @@
 //! Writes the few parts of HDF5 that an ISMRMRD file needs, in the oldest layout, which every reader knows.
 //!
-//! Superblock 0, groups of symbol tables, object headers 1, one chunk per record under a version 1 B-tree, variable-length
-//! data in global heap collections. Everything is appended; the superblock, which says where the rest is, comes last.
+//! Superblock 0, groups of symbol tables, object headers 1, arrays in one piece or one chunk per record under a version 1 B-tree,
+//! variable-length data in global heap collections. Everything is appended; the superblock, which says where the rest is, comes last.
 //! Sections are those of the HDF5 File Format Specification Version 3.0.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, Seek, SeekFrom, Write};
 
 /// Bytes of superblock 0 with eight-byte addresses (II.A).
 const SUPERBLOCK_BYTES: u64 = 96;
@@ -27,24 +25,24 @@ const LAYOUT: u16 = 0x08;
 const SYMBOL_TABLE: u16 = 0x11;
 
 /// A file being written.
-pub(super) struct Writer {
-    file: BufWriter<File>,
+pub(crate) struct Writer<W> {
+    file: W,
     position: u64,
 }
 
 /// A variable-length value as records refer to it: count of elements, address of the collection, number in it.
-pub(super) type Reference = [u8; 16];
+pub(crate) type Reference = [u8; 16];
 
 /// A child of a group: a dataset or, with the addresses of its B-tree and heap, another group.
-pub(super) struct Link {
+pub(crate) struct Link {
     name: &'static str,
     header: u64,
     tables: Option<[u64; 2]>,
 }
 
-impl Writer {
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+impl<W: Write + Seek> Writer<W> {
+    /// Begins a file at the start of `file`, which is empty.
+    pub(crate) fn new(mut file: W) -> io::Result<Self> {
         file.write_all(&[0; SUPERBLOCK_BYTES as usize])?;
         Ok(Self { file, position: SUPERBLOCK_BYTES })
     }
@@ -59,7 +57,7 @@ impl Writer {
     }
 
     /// Stores `bytes`, `count` elements, in a heap collection of their own; none need no room.
-    pub(super) fn variable(&mut self, count: u32, bytes: &[u8]) -> io::Result<Reference> {
+    pub(crate) fn variable(&mut self, count: u32, bytes: &[u8]) -> io::Result<Reference> {
         let mut reference = [0; 16];
         if bytes.is_empty() {
             return Ok(reference);
@@ -87,16 +85,22 @@ impl Writer {
         Ok(reference)
     }
 
-    /// A dataset of one element in one piece.
-    pub(super) fn single(&mut self, name: &'static str, datatype: &[u8], element: &[u8]) -> io::Result<Link> {
-        let address = self.append(element)?;
+    /// A dataset of `shape` in one piece, the last axis fastest.
+    pub(crate) fn array(
+        &mut self,
+        name: &'static str,
+        datatype: &[u8],
+        shape: &[usize],
+        elements: &[u8],
+    ) -> io::Result<Link> {
+        let address = self.append(elements)?;
         let mut layout = Bytes::default();
-        layout.raw(&[3, 1]).u64(address).u64(element.len() as u64);
-        self.dataset(name, datatype, 1, None, &layout.0)
+        layout.raw(&[3, 1]).u64(address).u64(elements.len() as u64);
+        self.dataset(name, datatype, shape, false, &layout.0)
     }
 
     /// A dataset of records, each a chunk of its own, that other programs can append to.
-    pub(super) fn records(
+    pub(crate) fn records(
         &mut self,
         name: &'static str,
         datatype: &[u8],
@@ -118,7 +122,7 @@ impl Writer {
         let root = children.first().map_or(UNDEFINED, |(_, address)| *address);
         let mut layout = Bytes::default();
         layout.raw(&[3, 2, 2]).u64(root).u32(1).u32(record as u32);
-        self.dataset(name, datatype, count as u64, Some(UNDEFINED), &layout.0)
+        self.dataset(name, datatype, &[count], true, &layout.0)
     }
 
     /// One level of the B-tree over `children`, given by first record and address (III.A.1).
@@ -160,14 +164,18 @@ impl Writer {
         &mut self,
         name: &'static str,
         datatype: &[u8],
-        count: u64,
-        most: Option<u64>,
+        shape: &[usize],
+        endless: bool,
         layout: &[u8],
     ) -> io::Result<Link> {
         let mut dataspace = Bytes::default();
-        dataspace.raw(&[1, 1, u8::from(most.is_some()), 0, 0, 0, 0, 0]).u64(count);
-        if let Some(most) = most {
-            dataspace.u64(most);
+        dataspace.raw(&[1, shape.len() as u8, u8::from(endless), 0, 0, 0, 0, 0]);
+        for length in shape {
+            dataspace.u64(*length as u64);
+        }
+        if endless {
+            // What one can append to has no largest length.
+            dataspace.u64(UNDEFINED);
         }
         // Version 2: space is allocated as it is written, and no fill value is defined.
         let fill = [2, 3, 2, 0];
@@ -181,7 +189,7 @@ impl Writer {
     }
 
     /// A group of `links`, which must be sorted by name and fit one node.
-    pub(super) fn group(&mut self, name: &'static str, links: &[Link]) -> io::Result<Link> {
+    pub(crate) fn group(&mut self, name: &'static str, links: &[Link]) -> io::Result<Link> {
         let mut names = Bytes::default();
         names.pad(8);
         let mut node = Bytes::default();
@@ -224,8 +232,8 @@ impl Writer {
         self.append(&header.0)
     }
 
-    /// Writes the superblock, with `root` as the root group.
-    pub(super) fn finish(mut self, root: &Link) -> io::Result<()> {
+    /// Writes the superblock, with `root` as the root group, and hands the file back.
+    pub(crate) fn finish(mut self, root: &Link) -> io::Result<W> {
         let mut block = Bytes::default();
         block.raw(b"\x89HDF\r\n\x1a\n").raw(&[0, 0, 0, 0, 0, 8, 8, 0]);
         block.u16(GROUP_LEAF_K).u16(GROUP_INTERNAL_K).u32(0);
@@ -233,34 +241,35 @@ impl Writer {
         block.entry(0, root);
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&block.0)?;
-        self.file.flush()
+        self.file.flush()?;
+        Ok(self.file)
     }
 }
 
 /// Little-endian bytes.
 #[derive(Default)]
-pub(super) struct Bytes(pub(super) Vec<u8>);
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 impl Bytes {
-    pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub(super) fn pad(&mut self, count: usize) -> &mut Self {
+    pub(crate) fn pad(&mut self, count: usize) -> &mut Self {
         self.0.resize(self.0.len() + count, 0);
         self
     }
 
-    pub(super) fn u16(&mut self, value: u16) -> &mut Self {
+    pub(crate) fn u16(&mut self, value: u16) -> &mut Self {
         self.raw(&value.to_le_bytes())
     }
 
-    pub(super) fn u32(&mut self, value: u32) -> &mut Self {
+    pub(crate) fn u32(&mut self, value: u32) -> &mut Self {
         self.raw(&value.to_le_bytes())
     }
 
-    pub(super) fn u64(&mut self, value: u64) -> &mut Self {
+    pub(crate) fn u64(&mut self, value: u64) -> &mut Self {
         self.raw(&value.to_le_bytes())
     }
 

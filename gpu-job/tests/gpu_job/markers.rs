@@ -1,0 +1,249 @@
+//! From a raw file to images: a marker of a known place in the patient is found there in NIfTI and DICOM, whatever the orientation, the
+//! order in which slices were excited, and the kind of scan.
+
+use std::f64::consts::{PI, TAU};
+use std::path::Path;
+
+use contract::Method;
+use dicom_dictionary_std::tags;
+use gpu_job::{Request, Silent, engine, reconstruct};
+use kspace::{format, prepare};
+use ndarray::Ix3;
+use nifti::{IntoNdArray, NiftiObject, ReaderOptions};
+use proptest::prelude::*;
+
+type Vector = [f64; 3];
+
+/// Deviation of the marker in space, mm.
+const WIDTH: f64 = 6.0;
+/// What each of the coils sees of it, real and imaginary part.
+const COILS: [[f64; 2]; 2] = [[1.0, 0.0], [0.0, 0.6]];
+
+/// A scan of the marker.
+#[derive(Debug, Clone)]
+struct Scan {
+    matrix: [usize; 3],
+    voxel_mm: Vector,
+    /// Whether the third direction is encoded, too.
+    three: bool,
+    /// Readout, phase and slice direction, LPS.
+    directions: [Vector; 3],
+    /// Centre of the slices, LPS.
+    centre: Vector,
+    /// The marker, LPS.
+    marker: Vector,
+    /// Slice of each counter.
+    order: Vec<usize>,
+}
+
+fn dot(a: Vector, b: Vector) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+impl Scan {
+    /// From the middle of the stack to slice `number`.
+    fn height(&self, number: usize) -> f64 {
+        (number as f64 - (self.matrix[2] / 2) as f64) * self.voxel_mm[2]
+    }
+
+    /// Where the marker is along readout, phase and slice from the centre.
+    fn seen(&self) -> Vector {
+        let from: Vector = std::array::from_fn(|axis| self.marker[axis] - self.centre[axis]);
+        self.directions.map(|direction| dot(from, direction))
+    }
+
+    /// Samples `[coil][kx]` of a line; `third` is the number of its slice or, of a slab, of its partition.
+    fn line(&self, ky: usize, third: usize) -> Vec<f32> {
+        let [u, v, w] = self.seen();
+        let k = |at: usize, axis: usize| {
+            (at as f64 - (self.matrix[axis] / 2) as f64) / (self.matrix[axis] as f64 * self.voxel_mm[axis])
+        };
+        let blur = |k: f64| (-2.0 * (PI * WIDTH * k).powi(2)).exp();
+        let (y, z) = (k(ky, 1), if self.three { k(third, 2) } else { 0.0 });
+        let off = if self.three { 0.0 } else { (self.height(third) - w) / WIDTH };
+        let size = 1000.0 * blur(y) * blur(z) * (-0.5 * off * off).exp();
+        let sample = |coil: [f64; 2], kx: usize| {
+            let x = k(kx, 0);
+            let (sin, cos) = (-TAU * (x * u + y * v + z * w)).sin_cos();
+            let size = size * blur(x);
+            [size * (coil[0] * cos - coil[1] * sin), size * (coil[0] * sin + coil[1] * cos)]
+        };
+        let samples = COILS.iter().flat_map(|coil| (0..self.matrix[0]).flat_map(|kx| sample(*coil, kx)));
+        samples.map(|value| value as f32).collect()
+    }
+
+    fn xml(&self) -> String {
+        let [x, y, z] = self.matrix;
+        let depth = if self.three { z } else { 1 };
+        let [wide, high, _]: Vector = std::array::from_fn(|axis| self.matrix[axis] as f64 * self.voxel_mm[axis]);
+        let thick = depth as f64 * self.voxel_mm[2];
+        let space = |name: &str| {
+            format!(
+                "<{name}><matrixSize><x>{x}</x><y>{y}</y><z>{depth}</z></matrixSize><fieldOfView_mm><x>{wide}</x><y>{high}</y>\
+                 <z>{thick}</z></fieldOfView_mm></{name}>"
+            )
+        };
+        let limit = |name: &str, count: usize| {
+            let (last, middle) = (count - 1, count / 2);
+            format!("<{name}><minimum>0</minimum><maximum>{last}</maximum><center>{middle}</center></{name}>")
+        };
+        let slices = if self.three { 1 } else { z };
+        let limits =
+            [limit("kspace_encoding_step_1", y), limit("kspace_encoding_step_2", depth), limit("slice", slices)]
+                .concat();
+        format!(
+            "<ismrmrdHeader xmlns=\"http://www.ismrm.org/ISMRMRD\"><experimentalConditions>\
+             <H1resonanceFrequency_Hz>123200000</H1resonanceFrequency_Hz></experimentalConditions><encoding>{}{}\
+             <encodingLimits>{limits}</encodingLimits><trajectory>cartesian</trajectory></encoding></ismrmrdHeader>",
+            space("encodedSpace"),
+            space("reconSpace")
+        )
+    }
+
+    /// The scan as a stream of ISMRMRD messages.
+    fn stream(&self) -> Vec<u8> {
+        let (x, xml) = (self.matrix[0] as u16, self.xml());
+        let mut bytes = [&3u16.to_le_bytes(), &(xml.len() as u32).to_le_bytes()[..], xml.as_bytes()].concat();
+        for counter in 0..self.matrix[2] {
+            let third = if self.three { counter } else { self.order[counter] };
+            let off = if self.three { 0.0 } else { self.height(third) };
+            let position: Vector = std::array::from_fn(|axis| self.centre[axis] + off * self.directions[2][axis]);
+            for ky in 0..self.matrix[1] {
+                let mut head = [0u8; 340];
+                let mut put = |at: usize, value: &[u8]| head[at..at + value.len()].copy_from_slice(value);
+                put(0, &1u16.to_le_bytes());
+                for (at, value) in [(34, x), (36, COILS.len() as u16), (38, COILS.len() as u16), (172, x / 2)] {
+                    put(at, &value.to_le_bytes());
+                }
+                put(178, &5f32.to_le_bytes());
+                for (number, vector) in [position].iter().chain(&self.directions).enumerate() {
+                    for (axis, value) in vector.iter().enumerate() {
+                        put(182 + 12 * number + 4 * axis, &(*value as f32).to_le_bytes());
+                    }
+                }
+                let (partition, slice) = if self.three { (counter, 0) } else { (0, counter) };
+                for (at, value) in [(242, ky), (244, partition), (248, slice)] {
+                    put(at, &(value as u16).to_le_bytes());
+                }
+                bytes.extend(1008u16.to_le_bytes());
+                bytes.extend(head);
+                bytes.extend(self.line(ky, third).into_iter().flat_map(f32::to_le_bytes));
+            }
+        }
+        bytes.extend(4u16.to_le_bytes());
+        bytes
+    }
+
+    /// Asserts that the marker of the results in `out` is where it is, to half a voxel.
+    fn check(&self, out: &Path) {
+        let smallest = self.voxel_mm.iter().copied().fold(f64::INFINITY, f64::min);
+        for (name, found) in [("NIfTI", in_nifti(&out.join("image.nii.gz"))), ("DICOM", in_dicom(&out.join("dicom")))] {
+            let apart: Vector = std::array::from_fn(|axis| found[axis] - self.marker[axis]);
+            let distance = dot(apart, apart).sqrt();
+            assert!(distance < 0.5 * smallest, "{name}: {found:?}, {distance} mm from the marker, {self:?}");
+        }
+    }
+}
+
+/// Mean place of what is above half of the largest value of `(value, place)`.
+fn middle(voxels: &[(f64, Vector)]) -> Vector {
+    let half = 0.5 * voxels.iter().map(|(value, _)| *value).fold(0.0, f64::max);
+    let bright = || voxels.iter().filter(|(value, _)| *value > half);
+    let sum: f64 = bright().map(|(value, _)| value).sum();
+    std::array::from_fn(|axis| bright().map(|(value, at)| value * at[axis]).sum::<f64>() / sum)
+}
+
+/// Where the marker of a volume is, LPS.
+fn in_nifti(path: &Path) -> Vector {
+    let object = ReaderOptions::new().read_file(path).unwrap();
+    let head = object.header().clone();
+    assert_eq!((head.sform_code, head.qform_code), (1, 1));
+    let rows = [head.srow_x, head.srow_y, head.srow_z];
+    let values = object.into_volume().into_ndarray::<f32>().unwrap().into_dimensionality::<Ix3>().unwrap();
+    let place = |(x, y, z): (usize, usize, usize)| -> Vector {
+        let index = [x as f64, y as f64, z as f64, 1.0];
+        let [x, y, z] = rows.map(|row| row.iter().zip(index).map(|(a, b)| f64::from(*a) * b).sum::<f64>());
+        [-x, -y, z]
+    };
+    middle(&values.indexed_iter().map(|(at, value)| (f64::from(*value), place(at))).collect::<Vec<_>>())
+}
+
+/// Where the marker of a series is, LPS, from what each file says of its own slice.
+fn in_dicom(folder: &Path) -> Vector {
+    let mut voxels = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = dicom_object::open_file(entry.unwrap().path()).unwrap();
+        let numbers = |tag| file.element(tag).unwrap().to_multi_float64().unwrap();
+        let (first, directions) = (numbers(tags::IMAGE_POSITION_PATIENT), numbers(tags::IMAGE_ORIENTATION_PATIENT));
+        let (spacing, slope) = (numbers(tags::PIXEL_SPACING), numbers(tags::RESCALE_SLOPE)[0]);
+        let columns = numbers(tags::COLUMNS)[0] as usize;
+        let pixels = file.element(tags::PIXEL_DATA).unwrap().to_multi_int::<u16>().unwrap();
+        voxels.extend(pixels.iter().enumerate().map(|(at, value)| {
+            let (row, column) = ((at / columns) as f64, (at % columns) as f64);
+            let place = |axis: usize| {
+                first[axis] + column * spacing[1] * directions[axis] + row * spacing[0] * directions[3 + axis]
+            };
+            (slope * f64::from(*value), std::array::from_fn(place))
+        }));
+    }
+    middle(&voxels)
+}
+
+/// Prepares a raw file and makes images of it in `folder`.
+fn images(raw: &Path, folder: &Path) {
+    let scan = format::open(raw).unwrap();
+    let plan = prepare::plan(scan.as_ref(), &prepare::Options::default()).unwrap();
+    let prepared = folder.join("prepared.safetensors");
+    plan.write(scan.as_ref(), std::fs::File::create(&prepared).unwrap(), &mut |_, _| {}).unwrap();
+    let mut request = Request::new(prepared.to_str().unwrap(), folder.join("out").to_str().unwrap()).unwrap();
+    request.recipe = engine::Recipe::new(Method::Auto, None, 0);
+    reconstruct(&request, &Silent).unwrap();
+}
+
+/// Readout, phase and slice direction of a transverse, a sagittal and a coronal slice and of oblique ones, right-handed and left-handed.
+fn directions() -> impl Strategy<Value = [Vector; 3]> {
+    let planes = prop::sample::select(vec![
+        [1.0, 0.0, 0.0, 0.0],
+        [0.5, 0.5, 0.5, 0.5],
+        [0.5f64.sqrt(), 0.5f64.sqrt(), 0.0, 0.0],
+    ]);
+    let quaternion = prop_oneof![planes, [-1.0f64..1.0, -1.0f64..1.0, -1.0f64..1.0, 0.2f64..1.0]];
+    (quaternion, any::<bool>()).prop_map(|(quaternion, left_handed)| {
+        let size = quaternion.iter().map(|it| it * it).sum::<f64>().sqrt();
+        let [w, x, y, z] = quaternion.map(|it| it / size);
+        let read = [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)];
+        let phase = [2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x)];
+        let slice = [2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)];
+        [read, phase, if left_handed { slice.map(|it| -it) } else { slice }]
+    })
+}
+
+fn scan() -> impl Strategy<Value = Scan> {
+    let sizes = ([24usize..34, 24usize..34, 6usize..10], [4.0f64..7.0, 4.0f64..7.0, 4.0f64..7.0]);
+    let place = ([-60.0f64..60.0, -60.0f64..60.0, -60.0f64..60.0], [-0.25f64..0.25, -0.25f64..0.25, -0.15f64..0.15]);
+    (sizes, any::<bool>(), directions(), place).prop_flat_map(
+        |((matrix, voxel_mm), three, directions, (centre, at))| {
+            let order: Vec<usize> = (0..matrix[2]).collect();
+            Just(order).prop_shuffle().prop_map(move |order| {
+                let off: Vector = std::array::from_fn(|axis| at[axis] * matrix[axis] as f64 * voxel_mm[axis]);
+                let marker = std::array::from_fn(|axis| {
+                    centre[axis] + (0..3).map(|number| off[number] * directions[number][axis]).sum::<f64>()
+                });
+                Scan { matrix, voxel_mm, three, directions, centre, marker, order }
+            })
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn markers_of_a_raw_file_are_where_the_patient_has_them(scan in scan()) {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = folder.path().join("raw.ismrmrd");
+        std::fs::write(&raw, scan.stream()).unwrap();
+        images(&raw, folder.path());
+        scan.check(&folder.path().join("out"));
+    }
+}
