@@ -1,5 +1,6 @@
-//! A writer of Siemens raw data, as far as the reader looks at them; module `real` compares with files of scanners.
+//! A writer of Siemens raw data, as far as the reader looks at them; module `real` compares with files of scanners, `calibration` writes calibration scans.
 
+mod calibration;
 mod real;
 
 use kspace::Complex32;

@@ -91,6 +91,7 @@ fn ramps_coils_and_dependencies_of_converted_scans_are_read() -> Result<()> {
     assert_eq!(header.encodings[0].trajectory, Trajectory::Epi);
     assert_eq!(header.system.coil_names, ["HeadNeck_20:1:H11", "HeadNeck_20:1:H12"]);
     assert_eq!(header.noise_dependency.as_deref(), Some("66048_100_101_98"));
+    assert_eq!(header.dependencies, ["66048_100_101_99"]);
     assert_eq!(header.measurement_id.as_deref(), Some("66048_100_101_103"));
     assert!(warnings.is_empty(), "{warnings:?}");
     let (header, _) = parse(&CONVERTED.replace(">acqDelayTime<", ">other<"))?;
