@@ -78,6 +78,9 @@ pub struct Ramp {
     pub delay_us: f64,
     /// Time from sample to sample, us.
     pub dwell_us: f64,
+    /// Whether the gradient of a line from left to right points against the read direction of its head. The heads of ISMRMRD hold
+    /// the direction of the gradient; the reader of Siemens files gives that of the pixels, which is the opposite.
+    pub against_read_dir: bool,
 }
 
 /// A matrix and its field of view.

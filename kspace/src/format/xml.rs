@@ -170,6 +170,7 @@ fn ramp(encoding: &Element, warnings: &mut Vec<String>) -> Option<Ramp> {
         down_us: value("rampDownTime")?,
         delay_us: value("acqDelayTime")?,
         dwell_us: value("dwellTime")?,
+        against_read_dir: false,
     })
 }
 

@@ -252,6 +252,7 @@ fn ramp(protocol: &Protocol<'_>, notes: &mut Notes) -> Option<Ramp> {
         down_us: need("alRegridRampdownTime", "falling ramp of the readout gradient")?,
         delay_us: need("alRegridDelaySamplesTime", "begin of the readout on its gradient")?,
         dwell_us: duration / samples,
+        against_read_dir: true,
     })
     .filter(|ramp| ramp.dwell_us.is_finite() && ramp.dwell_us > 0.0)
 }

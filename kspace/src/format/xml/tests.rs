@@ -86,7 +86,7 @@ const CONVERTED: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 #[test]
 fn ramps_coils_and_dependencies_of_converted_scans_are_read() -> Result<()> {
     let (header, warnings) = parse(CONVERTED)?;
-    let ramp = Ramp { up_us: 130.0, flat_us: 360.0, down_us: 140.0, delay_us: 33.0, dwell_us: 3.0 };
+    let ramp = Ramp { up_us: 130.0, flat_us: 360.0, down_us: 140.0, delay_us: 33.0, dwell_us: 3.0, ..Ramp::default() };
     assert_eq!(header.encodings[0].ramp, Some(ramp));
     assert_eq!(header.encodings[0].trajectory, Trajectory::Epi);
     assert_eq!(header.system.coil_names, ["HeadNeck_20:1:H11", "HeadNeck_20:1:H12"]);
