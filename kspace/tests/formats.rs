@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use contract::Disposition;
+use kspace::archive::Content;
 use kspace::format::{Flags, RawScan, open, open_all};
 use kspace::phantom::Phantom;
 use kspace::{Error, Result};
@@ -153,7 +154,9 @@ fn what_is_not_ismrmrd_is_refused_by_name() {
         (b"# Dimensions\n256 256 1 8\n".to_vec(), "send the .hdr and the .cfl file together"),
         (b"# === DATA DESCRIPTION FILE ====\n# CAUTION\n".to_vec(), "philips_to_ismrmrd"),
         (at(34, b"GE_MED_NMR"), "ge_to_ismrmrd"),
-        (b"##TITLE=Parameter List".to_vec(), "Bruker"),
+        (b"##TITLE=Parameter List".to_vec(), "bruker_to_ismrmrd"),
+        ([[0; 14].as_slice(), &[1, 0x7f], &[0; 48]].concat().repeat(50), "philips_to_ismrmrd"),
+        ([&26.002_f32.to_le_bytes()[..], &[0; 12], b"09/12/124\x0014:05\0\0\0"].concat(), "ge_to_ismrmrd"),
         (at(128, b"DICM"), "a DICOM file, not k-space data"),
         (at(344, b"n+1\0"), "a NIfTI file, not k-space data"),
         (b"Rar!\x1a\x07\x01".to_vec(), ".tar.gz"),
@@ -240,6 +243,27 @@ fn real_scans_are_read_and_others_named() {
     assert!(std::fs::read(&extracted.files[0].path).unwrap() == direct);
 }
 
+/// Every real scan, and whatever begins like the files of other writers, keeps its kind: none is one of another vendor.
+#[test]
+fn files_that_are_read_are_of_no_other_vendor() {
+    let kind = |bytes: &[u8]| Content::of(&bytes[..bytes.len().min(Content::HEAD_LENGTH as usize)]);
+    for matrix in [32, 48, 64] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scan.h5");
+        Phantom { slices: 1, coils: 1, matrix, ..Phantom::default() }.write_ismrmrd(&path).unwrap();
+        assert_eq!(kind(&std::fs::read(path).unwrap()), Content::Hdf5);
+    }
+    let Some(folder) = switched_on("RAKI_CLOUD_DATA", "the folder of real scans") else { return };
+    for path in files_in(Path::new(&folder)) {
+        let expected = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("h5") => Content::Hdf5,
+            Some("dat") => Content::SiemensDat,
+            _ => continue,
+        };
+        assert_eq!(kind(&std::fs::read(&path).unwrap()), expected, "{}", path.display());
+    }
+}
+
 /// Opens the file and reads everything in it.
 fn read_all(bytes: &[u8]) -> Result<usize> {
     let scan = open_bytes(bytes)?;
@@ -248,6 +272,16 @@ fn read_all(bytes: &[u8]) -> Result<usize> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// The samples of a BART array are floats, those of streams follow a header: neither is a list or a P-file, whatever they hold.
+    #[test]
+    fn samples_are_no_files_of_other_vendors(samples in prop::collection::vec(-1e6_f32..1e6, 600)) {
+        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let header = b"<?xml version=\"1.0\"?><ismrmrdHeader/>";
+        let stream = [&3_u16.to_le_bytes()[..], &(header.len() as u32).to_le_bytes(), header, &bytes].concat();
+        prop_assert_eq!(Content::of(&stream[..2056]), Content::IsmrmrdStream);
+        prop_assert!(!matches!(Content::of(&bytes[..2056]), Content::OtherRaw(_)));
+    }
 
     #[test]
     fn damaged_files_never_panic(

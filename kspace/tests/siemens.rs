@@ -6,6 +6,7 @@ mod twix;
 
 use std::io::Write;
 
+use kspace::archive::Content;
 use kspace::format::header::Trajectory;
 use kspace::format::{Flags, RawScan, open_all};
 use kspace::{Complex32, Error, Result};
@@ -117,7 +118,10 @@ proptest! {
         adjustment.blocks.push(Block::Readout(Readout::new(channels, 17, 5).bit(NOISE)));
         let with_noise = with_noise && layout != Layout::Vb;
         let all: Vec<Measurement> = if with_noise { vec![adjustment.clone(), scan.clone()] } else { vec![scan.clone()] };
-        let found = open_bytes(&write(layout, &all, PATIENT)).unwrap();
+        let file = write(layout, &all, PATIENT);
+        let head = &file[..file.len().min(Content::HEAD_LENGTH as usize)];
+        prop_assert_eq!(Content::of(head), Content::SiemensDat, "a file of another vendor");
+        let found = open_bytes(&file).unwrap();
         prop_assert_eq!(found.len(), all.len());
         assert_same(found.last().unwrap().as_ref(), &readouts(&scan));
         if with_noise {

@@ -1,5 +1,7 @@
 //! What a file is, told by its first bytes.
 
+mod scanner;
+
 use super::codec::Codec;
 use crate::Error;
 
@@ -47,10 +49,8 @@ pub struct OtherRaw {
 const MRD2: OtherRaw = OtherRaw { name: "an MRD 2 file", advice: "convert it to ISMRMRD HDF5 with mrd_to_ismrmrd" };
 const BRUKER: OtherRaw =
     OtherRaw { name: "a Bruker parameter file", advice: "convert the scan to ISMRMRD HDF5 with bruker_to_ismrmrd" };
-const PHILIPS: OtherRaw = OtherRaw {
-    name: "a parameter file of Philips raw data",
-    advice: "convert the scan to ISMRMRD HDF5 with philips_to_ismrmrd",
-};
+const PHILIPS: OtherRaw =
+    OtherRaw { name: "a file of Philips raw data", advice: "convert the scan to ISMRMRD HDF5 with philips_to_ismrmrd" };
 const GE: OtherRaw = OtherRaw { name: "a P-file of GE", advice: "convert it to ISMRMRD HDF5 with ge_to_ismrmrd" };
 const VARIAN: OtherRaw = OtherRaw {
     name: "a parameter file of Agilent or Varian",
@@ -107,16 +107,22 @@ impl Content {
         if [512, 1024, 2048].iter().any(|&offset| at(offset, HDF5)) {
             return Self::Hdf5;
         }
-        if is_siemens(head) {
+        if scanner::is_siemens(head) {
             return Self::SiemensDat;
         }
         if is_stream(head) {
             return Self::IsmrmrdStream;
         }
+        if scanner::is_philips_labels(head) {
+            return Self::OtherRaw(&PHILIPS);
+        }
+        if scanner::is_p_file(head) {
+            return Self::OtherRaw(&GE);
+        }
         let printable = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..);
         if head.iter().all(printable) && std::str::from_utf8(&head[..head.len().min(512)]).is_ok_and(|t| !t.is_empty())
         {
-            return text(head);
+            return scanner::text(head);
         }
         Self::Unknown
     }
@@ -178,53 +184,6 @@ impl Content {
     }
 }
 
-/// Siemens raw data have no signature.
-///
-/// VD, VE and XA start with a small number and the count of measurements (1 to 64); the entry of the first holds two
-/// identifiers and its offset, after the superheader. VB starts with the length of its header and the count of the
-/// buffers in it, of which the first is `Config`.
-fn is_siemens(head: &[u8]) -> bool {
-    let (Some(first), Some(count), Some(offset), Some(high)) =
-        (word(head, 0), word(head, 4), word(head, 16), word(head, 20))
-    else {
-        return false;
-    };
-    if !(1..=64).contains(&count) {
-        return false;
-    }
-    let is_vd = first < 10_000 && high == 0 && offset >= 10_240 && offset % 512 == 0;
-    let is_vb = first >= 10_000 && head[8..].starts_with(b"Config\0");
-    is_vd || is_vb
-}
-
-/// Text files of scanners that have no signature.
-///
-/// Every line of a Philips `.sin` file is three numbers, a name and values, with colons between. Agilent and Varian
-/// begin a parameter with its name and ten numbers.
-fn text(head: &[u8]) -> Content {
-    let head = String::from_utf8_lossy(head);
-    let is_number = |word: &str| word.parse::<f64>().is_ok();
-    let of_sin = |line: &str| {
-        let mut parts = line.split(':').map(str::trim);
-        let numbers = parts
-            .next()
-            .is_some_and(|part| part.split_whitespace().count() == 3 && part.split_whitespace().all(is_number));
-        let name = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && !part.contains(' ');
-        numbers && parts.next().is_some_and(name) && parts.next().is_some()
-    };
-    // The last line may be cut.
-    let lines = head.lines().count().saturating_sub(1);
-    if head.lines().take(lines).filter(|line| of_sin(line)).count() >= 3 {
-        return Content::OtherRaw(&PHILIPS);
-    }
-    let mut first = head.lines().next().unwrap_or_default().split_whitespace();
-    let named = first.next().is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
-    if named && first.clone().count() == 10 && first.all(is_number) {
-        return Content::OtherRaw(&VARIAN);
-    }
-    Content::Text
-}
-
 /// An ISMRMRD stream starts with message 1 (a name in 1024 bytes), 2 or 3 (a length, then text), the header being XML.
 fn is_stream(head: &[u8]) -> bool {
     let Some([low, high]) = head.first_chunk() else { return false };
@@ -239,23 +198,9 @@ fn is_xml(head: &[u8], at: usize) -> bool {
     head.get(at..).is_some_and(|text| text.trim_ascii_start().starts_with(b"<"))
 }
 
-fn word(head: &[u8], at: usize) -> Option<u32> {
-    head.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn siemens_data_are_told_by_their_first_numbers() {
-        let words = |values: &[u32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
-        assert_eq!(Content::of(&words(&[0, 2, 243, 33_257, 10_240, 0, 0, 0])), Content::SiemensDat);
-        assert_eq!(Content::of(&words(&[0, 2, 243, 33_257, 10_241, 0, 0, 0])), Content::Unknown);
-        assert_eq!(Content::of(&words(&[0, 65, 243, 33_257, 10_240, 0, 0, 0])), Content::Unknown);
-        let vb = [words(&[40_000, 5]), b"Config\0\x10\x27\0\0<XProtocol>".to_vec()].concat();
-        assert_eq!(Content::of(&vb), Content::SiemensDat);
-    }
 
     #[test]
     fn streams_are_told_by_their_first_message() {
@@ -263,19 +208,6 @@ mod tests {
         assert_eq!(Content::of(&header), Content::IsmrmrdStream);
         let named = [&1_u16.to_le_bytes()[..], &[0; 1024], &header].concat();
         assert_eq!(Content::of(&named), Content::IsmrmrdStream);
-    }
-
-    #[test]
-    fn text_files_of_scanners_are_told_by_their_lines() {
-        let list = b"# === DATA DESCRIPTION FILE ======\n#\n# CAUTION - Investigational device.\n";
-        assert_eq!(Content::of(list), Content::OtherRaw(&PHILIPS));
-        let sin = b"0.3\n\n  1  0  0: recon_part : 1\n  1  0  0: max_measured_channels : 8\n  1  0  1: echo_times : 4.6\n 1 0";
-        assert_eq!(Content::of(sin), Content::OtherRaw(&PHILIPS));
-        let procpar = b"acqcycles 1 1 32767 0 1 2 1 0 1 64\n1 1 \n0 \n";
-        assert_eq!(Content::of(procpar), Content::OtherRaw(&VARIAN));
-        let p_file = [&[0; 34][..], b"GE_MED_NMR", &[0; 60]].concat();
-        assert_eq!(Content::of(&p_file), Content::OtherRaw(&GE));
-        assert_eq!(Content::of(b"12 11 2026: measured: 3\nnotes 1 2 3\n"), Content::Text);
     }
 
     #[test]

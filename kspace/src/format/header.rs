@@ -3,6 +3,9 @@
 /// The eight ways to lie in a scanner; anything else is free text.
 pub const POSITIONS: [&str; 8] = ["HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"];
 
+/// Fields of view closer than this, relatively, are the same.
+const SAME_FIELD_OF_VIEW: f64 = 0.01;
+
 /// The header of a scan.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Header {
@@ -20,6 +23,8 @@ pub struct Header {
     pub measurement_id: Option<String>,
     /// Measurement that holds the noise scan of this one.
     pub noise_dependency: Option<String>,
+    /// Other measurements that this one depends on, among them its calibration scan.
+    pub dependencies: Vec<String>,
 }
 
 /// `acquisitionSystemInformation`.
@@ -73,6 +78,9 @@ pub struct Ramp {
     pub delay_us: f64,
     /// Time from sample to sample, us.
     pub dwell_us: f64,
+    /// Whether the gradient of a line from left to right points against the read direction of its head. The heads of ISMRMRD hold
+    /// the direction of the gradient; the reader of Siemens files gives that of the pixels, which is the opposite.
+    pub against_read_dir: bool,
 }
 
 /// A matrix and its field of view.
@@ -82,6 +90,16 @@ pub struct Space {
     pub matrix: [usize; 3],
     /// Extent along x, y, z, mm.
     pub field_of_view_mm: [f64; 3],
+}
+
+impl Space {
+    /// Whether lines of k-space along an axis are as far apart as those of `other`: where either says nothing of its field of view,
+    /// nothing speaks against it.
+    #[must_use]
+    pub fn has_spacing_of(&self, other: &Self, axis: usize) -> bool {
+        let ratio = self.field_of_view_mm[axis] / other.field_of_view_mm[axis];
+        !ratio.is_finite() || ratio <= 0.0 || (ratio - 1.0).abs() < SAME_FIELD_OF_VIEW
+    }
 }
 
 /// `encodingLimits`; every limit is optional in the standard.

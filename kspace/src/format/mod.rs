@@ -15,7 +15,7 @@
 //! | `hdf5` | the structure of HDF5 files |
 //! | [`siemens`] | Siemens raw data, read in place |
 //! | `mapped` | files in memory, read in place |
-//! | [`measurements`] | which measurements of one or more files are scans, and which noise belongs to them |
+//! | [`measurements`] | which measurements of one or more files are scans, and which noise and calibration belong to them |
 
 pub mod bart;
 mod fastmri;
@@ -31,6 +31,8 @@ pub mod xml;
 
 use std::borrow::Cow;
 use std::path::Path;
+
+use serde::Serialize;
 
 use crate::archive::Content;
 use crate::{Complex32, Error, Result};
@@ -102,6 +104,12 @@ impl Flags {
     #[must_use]
     pub const fn with(self, number: u32) -> Self {
         Self(self.0 | 1 << (number - 1))
+    }
+
+    /// These flags without flag `number`.
+    #[must_use]
+    pub const fn without(self, number: u32) -> Self {
+        Self(self.0 & !(1 << (number - 1)))
     }
 }
 
@@ -190,6 +198,25 @@ impl ReadoutHead {
     }
 }
 
+/// Whether there are calibration lines and no lines of an image.
+fn calibrates_only(heads: &[ReadoutHead]) -> bool {
+    let mut lines = heads.iter().filter(|head| head.is_line()).peekable();
+    lines.peek().is_some() && lines.all(ReadoutHead::is_calibration)
+}
+
+/// Where the calibration lines of a scan of their own are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CalibrationSource {
+    /// The measurement that the image is of.
+    #[default]
+    SameMeasurement,
+    /// Another measurement of its file.
+    OtherMeasurement,
+    /// Another file of the upload.
+    OtherFile,
+}
+
 /// An opened raw data file.
 pub trait RawScan: Send + Sync {
     /// Name of the format, for people.
@@ -210,6 +237,11 @@ pub trait RawScan: Send + Sync {
     /// What the reader had to guess or to leave out, for the manifest.
     fn warnings(&self) -> &[String] {
         &[]
+    }
+
+    /// Where the calibration lines are from that are not of the first encoding.
+    fn calibration_source(&self) -> CalibrationSource {
+        CalibrationSource::SameMeasurement
     }
 }
 

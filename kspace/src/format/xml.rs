@@ -121,6 +121,7 @@ pub fn parse(text: &str) -> Result<(Header, Vec<String>)> {
         let (found, limit) = (encodings as u64, MAX_ENCODINGS as u64);
         return Err(Error::Limit { what: "the number of encodings of the XML header", found, limit });
     }
+    let (noise, others) = root.child("measurementInformation").map(dependencies).unwrap_or_default();
     let header = Header {
         h1_frequency_hz: root.number(&["experimentalConditions", "H1resonanceFrequency_Hz"], log),
         system,
@@ -128,7 +129,8 @@ pub fn parse(text: &str) -> Result<(Header, Vec<String>)> {
         sequence,
         patient_position: root.text_at(&["measurementInformation", "patientPosition"]),
         measurement_id: root.text_at(&["measurementInformation", "measurementID"]),
-        noise_dependency: root.child("measurementInformation").and_then(noise_dependency),
+        noise_dependency: noise.into_iter().next(),
+        dependencies: others,
     };
     Ok((header, warnings))
 }
@@ -144,11 +146,13 @@ fn coil_names(system: &Element, warnings: &mut Vec<String>) -> Vec<String> {
     labels.into_iter().map(|(_, name)| name).collect()
 }
 
-/// The measurement that a scan names as its noise scan.
-fn noise_dependency(information: &Element) -> Option<String> {
+/// The measurements that a scan depends on: those of its noise, and all others.
+fn dependencies(information: &Element) -> (Vec<String>, Vec<String>) {
     let is_noise =
         |it: &&Element| it.text_at(&["dependencyType"]).is_some_and(|kind| kind.eq_ignore_ascii_case("noise"));
-    information.all("measurementDependency").find(is_noise)?.text_at(&["measurementID"])
+    let (noise, others): (Vec<&Element>, Vec<&Element>) = information.all("measurementDependency").partition(is_noise);
+    let ids = |of: Vec<&Element>| of.into_iter().filter_map(|it| it.text_at(&["measurementID"])).collect();
+    (ids(noise), ids(others))
 }
 
 /// Ramp sampling of an echo planar readout, as the converters describe it: `trajectoryDescription` with the parameters
@@ -166,6 +170,7 @@ fn ramp(encoding: &Element, warnings: &mut Vec<String>) -> Option<Ramp> {
         down_us: value("rampDownTime")?,
         delay_us: value("acqDelayTime")?,
         dwell_us: value("dwellTime")?,
+        against_read_dir: false,
     })
 }
 

@@ -15,7 +15,7 @@ use contract::prepared::{Sampling, Step};
 use serde::Serialize;
 
 use crate::Error;
-use crate::format::RawScan;
+use crate::format::{CalibrationSource, RawScan};
 use crate::prepare::{self, Plan};
 
 /// What is in a raw scan. What cannot be told is `None` or empty.
@@ -191,6 +191,8 @@ pub enum CalibrationKind {
 pub struct Calibration {
     /// Where they are from, as found in the data.
     pub kind: Option<CalibrationKind>,
+    /// Which measurement a scan of their own is from.
+    pub source: Option<CalibrationSource>,
     /// Fewest lines that an image has.
     pub lines: Option<usize>,
     /// Readouts that are flagged as calibration.
@@ -244,7 +246,7 @@ impl Report {
     pub fn new(raw: &dyn RawScan, plan: Result<&Plan, &Error>) -> Self {
         let mut report = heads::report(raw);
         match plan {
-            Ok(plan) => planned::complete(&mut report, plan),
+            Ok(plan) => planned::complete(&mut report, raw, plan),
             Err(error) => report.reason = Some(error.to_string()),
         }
         report

@@ -6,6 +6,7 @@ use contract::PreparedMeta;
 use contract::prepared::{Entry, Sampling, Step};
 
 use super::{CalibrationKind, Image, Part, Report, Snr, part};
+use crate::format::RawScan;
 use crate::prepare::{Pattern, Place, Plan};
 
 /// How warnings about a noise scan that is not used begin.
@@ -14,7 +15,7 @@ const NOISE_WARNING: &str = "noise scan";
 const LEAST_MISSING: usize = 16;
 
 /// Adds what the plan tells.
-pub(super) fn complete(report: &mut Report, plan: &Plan) {
+pub(super) fn complete(report: &mut Report, raw: &dyn RawScan, plan: &Plan) {
     let (meta, shape) = (plan.meta(), plan.shape());
     let header = &meta.header;
     let distinct = |counter: fn(&Entry) -> u16| meta.entries.iter().map(counter).collect::<BTreeSet<_>>().len();
@@ -37,7 +38,9 @@ pub(super) fn complete(report: &mut Report, plan: &Plan) {
     report.acceleration.direction = accelerated.then_some(if plan.accelerates_kz() { "kz" } else { "ky" });
     let embedded = report.sampling.iter().filter(|it| it.acceleration > 1).map(|it| it.acs_lines).min();
     report.calibration.lines = shape.acs.map(|(lines, _)| lines).or(embedded);
-    report.calibration.kind = Some(kind(meta, embedded));
+    let kind = kind(meta, embedded);
+    report.calibration.kind = Some(kind);
+    report.calibration.source = (kind == CalibrationKind::Separate).then(|| raw.calibration_source());
 
     let unused = || meta.warnings.iter().find(|warning| warning.starts_with(NOISE_WARNING)).cloned();
     let used = meta.step(Step::PREWHITEN).is_some();

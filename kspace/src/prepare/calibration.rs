@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::sort::{self, Key, Line};
+use super::sort::{Key, Line, Reference};
 use super::triage::Triage;
 use super::volume::{Axes, block};
 use super::{Group, Log};
 use crate::{Error, Result};
-
-/// Fields of view closer than this are the same.
-const SAME_FIELD_OF_VIEW: f64 = 0.01;
 
 /// Where the calibration lines of a group come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +72,7 @@ impl Apart {
 /// [`Error::Unsupported`] when an accelerated group has no calibration lines at all while others have separate ones.
 pub(super) fn assign(
     groups: &mut [Group],
-    mut reference: BTreeMap<Key, Vec<Line>>,
+    mut reference: Reference,
     axes: &Axes,
     triage: &Triage<'_>,
     log: &mut Log,
@@ -85,17 +82,17 @@ pub(super) fn assign(
         groups.iter_mut().for_each(|group| group.calibration = None);
         return Ok(None);
     }
-    let flat = reference.values().flatten().all(|line| line.partition == 0);
-    if !reference.is_empty() && (!same_spacing(triage, axes) || axes.partitions == 1 && !flat) {
+    let flat = reference.lines.values().flatten().all(|line| line.partition == 0);
+    if !reference.lines.is_empty() && (!same_spacing(triage, axes) || axes.partitions == 1 && !flat) {
         log.warn("the separate calibration scan covers another field of view than the image and is left out");
-        reference.clear();
+        reference.lines.clear();
     }
-    let reference_centre = sort::reference_centre(&reference, triage, axes);
+    let reference_centre = reference.centre(axes);
     let frames = frames(groups, axes);
     let mut used = [0usize; 2];
     for group in groups.iter_mut() {
         let embedded = group.sampling.acs_lines;
-        let separate = matching(&reference, &group.key).map(|lines| {
+        let separate = matching(&reference.lines, &group.key).map(|lines| {
             let mut lines: Vec<Line> = lines.iter().map(|line| axes.turn(*line)).collect();
             centre_partitions(&mut lines, axes.partitions);
             Apart::new(Origin::Reference, block(&lines), reference_centre)
@@ -108,15 +105,21 @@ pub(super) fn assign(
         }
     }
     if used == [0, 0] {
-        if !reference.is_empty() {
+        if !reference.lines.is_empty() {
             log.warn("calibration lines of a separate scan are left out: the image has as many of its own");
         }
         return Ok(None);
     }
     let lines = complete(groups, axes.rows / 2)?;
+    let source = (used[1] > 0).then_some(triage.reference_source);
     log.step(
         "separate_calibration",
-        [("lines", json!(lines)), ("of_the_image", json!(used[0])), ("of_a_separate_scan", json!(used[1]))],
+        [
+            ("lines", json!(lines)),
+            ("of_the_image", json!(used[0])),
+            ("of_a_separate_scan", json!(used[1])),
+            ("source", json!(source)),
+        ],
     );
     Ok(Some(lines))
 }
@@ -145,13 +148,7 @@ fn complete(groups: &mut [Group], centre: usize) -> Result<usize> {
 
 /// Whether separate calibration lines are as far apart in k-space as those of the image.
 fn same_spacing(triage: &Triage<'_>, axes: &Axes) -> bool {
-    let same = |axis: usize| {
-        let [image, reference] =
-            [triage.encoding, triage.reference_encoding].map(|encoding| encoding.encoded.field_of_view_mm[axis]);
-        let ratio = reference / image;
-        // Where the header says nothing, nothing speaks against it.
-        !ratio.is_finite() || ratio <= 0.0 || (ratio - 1.0).abs() < SAME_FIELD_OF_VIEW
-    };
+    let same = |axis| triage.reference_encoding.encoded.has_spacing_of(&triage.encoding.encoded, axis);
     same(axes.row_axis()) && (axes.partitions == 1 || same(axes.slice_axis()))
 }
 
@@ -230,7 +227,8 @@ mod tests {
             let key = Key { slice: *slice, contrast: 0, phase: 0, repetition: 0, set: 0 };
             (key, (0..*rows).map(|row| line(1000 + row, row)).collect())
         };
-        let found = assign(groups, reference.iter().map(of).collect(), &axes(), &triage, &mut log);
+        let reference = Reference { lines: reference.iter().map(of).collect(), stated: [None; 2] };
+        let found = assign(groups, reference, &axes(), &triage, &mut log);
         (found, log)
     }
 

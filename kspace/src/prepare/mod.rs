@@ -58,7 +58,7 @@ pub use compress::Compression;
 use oversampling::Readout;
 pub use pattern::{Pattern, Place};
 pub use probe::Estimate;
-use sort::{Line, Sorted};
+use sort::{Line, Reference, Sorted};
 use volume::Axes;
 
 use crate::format::RawScan;
@@ -131,7 +131,7 @@ pub fn plan(raw: &dyn RawScan, options: &Options) -> Result<Plan> {
 
     let mut groups = groups(sorted, &axes, &triage, &mut log)?;
     average::record(&groups, &mut log);
-    let references = sort::sort_reference(raw, &triage.reference);
+    let references = Reference::sort(raw, &triage);
     let acs_lines = calibration::assign(&mut groups, references, &axes, &triage, &mut log)?;
     let reference = match groups.iter().filter_map(|group| group.calibration.as_ref()).any(Apart::is_separate) {
         // Its steps are those of the image, which are recorded already.

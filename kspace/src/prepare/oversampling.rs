@@ -30,6 +30,8 @@ pub(super) struct Readout {
     encoded_mm: f64,
     /// For samples on the ramps of an echo planar gradient.
     regrid: Option<Regrid>,
+    /// Whether that gradient points against the read direction.
+    against_read_dir: bool,
 }
 
 impl Readout {
@@ -54,7 +56,8 @@ impl Readout {
             kept = ((encoded as f64 / ratio).round() as usize).clamp(1, encoded);
         }
         let encoded_mm = encoding.encoded.field_of_view_mm[0];
-        let mut it = Self { encoded, kept, encoded_mm, regrid: None };
+        let against_read_dir = encoding.ramp.is_some_and(|ramp| ramp.against_read_dir);
+        let mut it = Self { encoded, kept, encoded_mm, regrid: None, against_read_dir };
 
         let (mut asymmetric, mut ignored) = (0usize, 0usize);
         for index in lines {
@@ -114,7 +117,7 @@ impl Readout {
     pub(super) fn straighten<'a>(&self, head: &ReadoutHead, samples: Cow<'a, [Complex32]>) -> Cow<'a, [Complex32]> {
         let Some(regrid) = &self.regrid else { return samples };
         let along: f32 = head.position.iter().zip(head.read_dir).map(|(a, b)| a * b).sum();
-        let offset = f64::from(along) / self.encoded_mm;
+        let offset = f64::from(if self.against_read_dir { -along } else { along }) / self.encoded_mm;
         let mut rows = vec![Complex32::default(); usize::from(head.channels) * self.encoded];
         let offset = if offset.is_finite() { offset } else { 0.0 };
         regrid.apply(head.flags.has(Flags::REVERSE), offset, &samples, &mut rows);
@@ -221,7 +224,7 @@ mod tests {
             let kept = ((encoded as f64 * share) as usize).max(1);
             let value = |at: usize| Complex32::from_polar(1.0 + (at as u32 * seed % 7) as f32, at as f32 * 1.7);
             let samples: Vec<_> = (0..encoded).map(value).collect();
-            let row = run(&Readout { encoded, kept, encoded_mm: 1.0, regrid: None }, &head(encoded as u16, encoded as u16 / 2), &samples);
+            let row = run(&Readout { encoded, kept, encoded_mm: 1.0, regrid: None, against_read_dir: false }, &head(encoded as u16, encoded as u16 / 2), &samples);
             let image = ifft2c(&Array3::from_shape_vec((1, 1, encoded), samples).unwrap());
             let first = encoded / 2 - kept / 2;
             let expected = fft2c(&image.slice(s![.., .., first..first + kept]).to_owned());

@@ -149,35 +149,44 @@ pub(super) fn sort(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Res
     Ok(sorted)
 }
 
-/// Sorts the lines of a separate calibration scan. Their counters may begin anywhere, so rows and partitions count from the
-/// smallest one.
-pub(super) fn sort_reference(raw: &dyn RawScan, reference: &[usize]) -> BTreeMap<Key, Vec<Line>> {
-    let heads = || reference.iter().filter_map(|index| Some((*index, raw.heads().get(*index)?)));
-    let least = |counter: fn(&Counters) -> u16| heads().map(|(_, head)| counter(&head.counters)).min().unwrap_or(0);
-    let (row, partition) = (least(|counters| counters.step_1), least(|counters| counters.step_2));
-    let mut sorted = BTreeMap::<Key, Vec<Line>>::new();
-    for (readout, head) in heads() {
-        let line = Line {
-            readout,
-            row: usize::from(head.counters.step_1 - row),
-            partition: usize::from(head.counters.step_2 - partition),
-            calibrates: true,
-        };
-        sorted.entry(Key::from(&head.counters)).or_default().push(line);
-    }
-    sorted
+/// Lines of a separate calibration scan. Their counters may begin anywhere, so rows and partitions count from the smallest one.
+pub(super) struct Reference {
+    pub(super) lines: BTreeMap<Key, Vec<Line>>,
+    /// Row and partition that the header of the calibration scan states to be at the centre of k-space.
+    pub(super) stated: [Option<usize>; 2],
 }
 
-/// Row at the centre of k-space among the rows of [`sort_reference`], in the order of the axes: as the header of the calibration
-/// scan states it, else the middle of its rows.
-pub(super) fn reference_centre(reference: &BTreeMap<Key, Vec<Line>>, triage: &Triage<'_>, axes: &Axes) -> usize {
-    let rows = reference.values().flatten().map(|line| axes.turn(*line).row + 1).max().unwrap_or(0);
-    let limits = &triage.reference_encoding.limits;
-    let limit = if axes.exchanged { limits.step_2 } else { limits.step_1 };
-    // The limits of the image say nothing of lines that share its encoding.
-    let own = !std::ptr::eq(triage.encoding, triage.reference_encoding);
-    let stated = limit.filter(|_| own).and_then(|limit| limit.center.checked_sub(limit.minimum));
-    stated.map(usize::from).filter(|centre| (1..rows).contains(centre)).unwrap_or(rows / 2)
+impl Reference {
+    /// Sorts the calibration lines of a scan.
+    pub(super) fn sort(raw: &dyn RawScan, triage: &Triage<'_>) -> Self {
+        let heads = || triage.reference.iter().filter_map(|index| Some((*index, raw.heads().get(*index)?)));
+        let least = |counter: fn(&Counters) -> u16| heads().map(|(_, head)| counter(&head.counters)).min().unwrap_or(0);
+        let (row, partition) = (least(|counters| counters.step_1), least(|counters| counters.step_2));
+        let mut lines = BTreeMap::<Key, Vec<Line>>::new();
+        for (readout, head) in heads() {
+            let line = Line {
+                readout,
+                row: usize::from(head.counters.step_1 - row),
+                partition: usize::from(head.counters.step_2 - partition),
+                calibrates: true,
+            };
+            lines.entry(Key::from(&head.counters)).or_default().push(line);
+        }
+        // The limits of the image say nothing of lines that share its encoding.
+        let own = !std::ptr::eq(triage.encoding, triage.reference_encoding);
+        let limits = &triage.reference_encoding.limits;
+        let stated = [(limits.step_1, row), (limits.step_2, partition)].map(|(limit, least)| {
+            limit.filter(|_| own).and_then(|limit| limit.center.checked_sub(least)).map(usize::from)
+        });
+        Self { lines, stated }
+    }
+
+    /// Row at the centre of k-space, in the order of the axes: as the header states it, else the middle of the rows.
+    pub(super) fn centre(&self, axes: &Axes) -> usize {
+        let rows = self.lines.values().flatten().map(|line| axes.turn(*line).row + 1).max().unwrap_or(0);
+        let stated = self.stated[usize::from(axes.exchanged)];
+        stated.filter(|centre| (1..rows).contains(centre)).unwrap_or(rows / 2)
+    }
 }
 
 /// Compares entries of the same contrast and set, which are acquired alike. In a measurement that was cut the short ones

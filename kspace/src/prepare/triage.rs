@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Log;
 use crate::format::header::{Encoding, Trajectory};
-use crate::format::{Flags, RawScan, ReadoutHead};
+use crate::format::{CalibrationSource, Flags, RawScan, ReadoutHead};
 use crate::{Error, Result};
 
 /// The largest arrays of research have 128 channels; matrices of coils by coils are made of them.
@@ -26,6 +26,8 @@ pub(super) struct Triage<'a> {
     pub(super) reference: Vec<usize>,
     /// The encoding of [`Self::reference`].
     pub(super) reference_encoding: &'a Encoding,
+    /// Where they are from.
+    pub(super) reference_source: CalibrationSource,
     /// Noise readouts.
     pub(super) noise: Vec<usize>,
     /// Phase correction lines of an echo planar scan.
@@ -119,7 +121,18 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
             ("other_encodings", json!(foreign)),
         ],
     );
-    Ok(Triage { encoding, imaging, calibration, reference, reference_encoding, noise, navigators, coils })
+    let reference_source = raw.calibration_source();
+    Ok(Triage {
+        encoding,
+        imaging,
+        calibration,
+        reference,
+        reference_encoding,
+        reference_source,
+        noise,
+        navigators,
+        coils,
+    })
 }
 
 /// Whether calibration lines of the image's encoding are a scan of their own: the header says so, or they are of another

@@ -1,5 +1,8 @@
-//! A writer of Siemens raw data, as far as the reader looks at them; module `real` compares with files of scanners.
+//! A writer of Siemens raw data, as far as the reader looks at them; module `real` compares with files of scanners, `epi` with an
+//! echo planar one, `calibration` writes calibration scans.
 
+mod calibration;
+mod epi;
 mod real;
 
 use kspace::Complex32;

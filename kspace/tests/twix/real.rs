@@ -1,24 +1,24 @@
 //! Files of scanners, and what twixtools makes of them.
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kspace::format::header::{Header, Ramp, Trajectory};
-use kspace::format::{Flags, RawScan, ReadoutHead, open_all};
+use kspace::Error;
+use kspace::format::header::{Ramp, Trajectory};
+use kspace::format::{Flags, RawScan, open_all};
 use kspace::numerics::combine::rss;
 use kspace::numerics::fft::ifft2c;
 use kspace::prepare::{Options, plan};
 use kspace::prepared::Reader;
-use kspace::{Complex32, Error};
+use ndarray::Array2;
 use serde_json::Value;
 
 #[expect(
     clippy::disallowed_methods,
     reason = "tests with programs and data of others are switched on by the environment"
 )]
-fn switched_on(variable: &str, what: &str) -> Option<OsString> {
+pub(super) fn switched_on(variable: &str, what: &str) -> Option<OsString> {
     let value = std::env::var_os(variable);
     if value.is_none() {
         eprintln!("skipped: {variable} does not name {what}");
@@ -98,7 +98,7 @@ const REAL: [Real; 5] = [
     },
 ];
 
-fn open_real(folder: &Path, name: &str) -> Box<dyn RawScan> {
+pub(super) fn open_real(folder: &Path, name: &str) -> Box<dyn RawScan> {
     let mut scans = open_all(&folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(scans.len(), 1, "{name}");
     scans.pop().unwrap()
@@ -158,7 +158,8 @@ fn real_scans_are_read() {
         assert!(header.system.model.is_some() && header.sequence.te_ms.len() == 1 && header.sequence.ti_ms.is_empty());
     }
     let epi = open_real(Path::new(&folder), "twixtools_epi.dat");
-    let ramp = Ramp { up_us: 160.0, flat_us: 240.0, down_us: 160.0, delay_us: 32.0, dwell_us: 3.1 };
+    let (up_us, flat_us, down_us) = (160.0, 240.0, 160.0);
+    let ramp = Ramp { up_us, flat_us, down_us, delay_us: 32.0, dwell_us: 3.1, against_read_dir: true };
     assert_eq!(epi.header().encodings[0].ramp, Some(ramp));
     let count = |flag: u32| epi.heads().iter().filter(|head| head.flags.has(flag)).count();
     assert_eq!((count(Flags::PHASE_CORRECTION), count(Flags::REVERSE)), (3, 42));
@@ -209,6 +210,18 @@ fn describe(scan: &dyn RawScan, index: usize) -> Vec<f64> {
     whole.chain(head.position.map(f64::from)).chain(weighted).collect()
 }
 
+/// A list of numbers.
+pub(super) fn numbers(list: &Value) -> Vec<f64> {
+    list.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
+/// Root of the squared differences of an image from what is expected of it, `[y, x]`, over that of the squares expected.
+pub(super) fn difference(image: &Array2<f32>, expected: &[f64]) -> f64 {
+    assert_eq!(image.len(), expected.len());
+    let apart = image.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum::<f64>();
+    (apart / expected.iter().map(|value| value * value).sum::<f64>()).sqrt()
+}
+
 #[test]
 fn real_scans_are_read_as_twixtools_reads_them() {
     let Some(folder) = switched_on("RAKI_CLOUD_DATA", "the folder of real scans") else { return };
@@ -231,7 +244,7 @@ fn real_scans_are_read_as_twixtools_reads_them() {
         let readouts = found["readouts"].as_array().unwrap();
         assert_eq!(scan.heads().len(), readouts.len(), "{name}");
         for (index, expected) in readouts.iter().enumerate() {
-            let expected: Vec<f64> = expected.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+            let expected = numbers(expected);
             let found = describe(scan.as_ref(), index);
             assert_eq!(found.len(), expected.len());
             let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-6 * b.abs().max(1e-3);
@@ -239,9 +252,7 @@ fn real_scans_are_read_as_twixtools_reads_them() {
         }
         let plan = plan(scan.as_ref(), &Options::default()).unwrap();
         if scan.header().encodings[0].trajectory == Trajectory::Epi {
-            // The images are those after regridding and phase correction, which the package does not do.
-            let steps: Vec<&str> = plan.meta().steps.iter().map(|step| step.name.as_str()).collect();
-            assert!(steps.contains(&"regrid_ramps") && steps.contains(&"correct_phase"), "{steps:?}");
+            super::epi::compare(scan.as_ref(), &found);
             continue;
         }
         let prepared = Reader::open(plan.write(scan.as_ref(), Vec::new(), &mut |_, _| {}).unwrap()).unwrap();
@@ -249,69 +260,8 @@ fn real_scans_are_read_as_twixtools_reads_them() {
         assert_eq!(prepared.meta.entries.len(), images.len(), "{name}");
         for (entry, expected) in images.iter().enumerate() {
             let image = rss(&ifft2c(&prepared.entry(entry).unwrap())) * prepared.meta.factor() as f32;
-            let expected: Vec<f64> = expected.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
-            assert_eq!(image.len(), expected.len(), "{name}");
-            let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
-            let difference = squares(&mut image.iter().zip(&expected).map(|(a, b)| f64::from(*a) - b));
-            let relative = (difference / squares(&mut expected.iter().copied())).sqrt();
+            let relative = difference(&image, &numbers(expected));
             assert!(relative < 1e-4, "{name}, slice {entry}: {relative}");
         }
     }
-}
-
-/// A scan without some of its readouts.
-struct Without<'a> {
-    raw: &'a dyn RawScan,
-    kept: Vec<usize>,
-    heads: Vec<ReadoutHead>,
-}
-
-impl RawScan for Without<'_> {
-    fn format(&self) -> &'static str {
-        self.raw.format()
-    }
-
-    fn header(&self) -> &Header {
-        self.raw.header()
-    }
-
-    fn heads(&self) -> &[ReadoutHead] {
-        &self.heads
-    }
-
-    fn samples(&self, readout: usize) -> kspace::Result<Cow<'_, [Complex32]>> {
-        self.raw.samples(self.kept[readout])
-    }
-}
-
-/// Root mean square of the corners, where the round phantom is not, over that of the middle of the image.
-fn corners(scan: &dyn RawScan) -> f64 {
-    let plan = plan(scan, &Options::default()).unwrap();
-    let prepared = Reader::open(plan.write(scan, Vec::new(), &mut |_, _| {}).unwrap()).unwrap();
-    let image = rss(&ifft2c(&prepared.entry(0).unwrap()));
-    let (rows, columns) = image.dim();
-    let radius = |(row, column): (usize, usize)| {
-        (row as f64 - rows as f64 / 2.0).hypot(column as f64 - columns as f64 / 2.0) / (rows.min(columns) as f64 / 2.0)
-    };
-    let rms = |inside: &dyn Fn(f64) -> bool| {
-        let values: Vec<f64> = image
-            .indexed_iter()
-            .filter(|(at, _)| inside(radius(*at)))
-            .map(|(_, value)| f64::from(*value).powi(2))
-            .collect();
-        (values.iter().sum::<f64>() / values.len() as f64).sqrt()
-    };
-    rms(&|radius| radius > 1.1) / rms(&|radius| radius < 0.8)
-}
-
-#[test]
-fn navigators_take_most_of_the_ghost_of_a_real_echo_planar_scan() {
-    let Some(folder) = switched_on("RAKI_CLOUD_DATA", "the folder of real scans") else { return };
-    let scan = open_real(Path::new(&folder), "twixtools_epi.dat");
-    let kept: Vec<usize> =
-        (0..scan.heads().len()).filter(|at| !scan.heads()[*at].flags.has(Flags::PHASE_CORRECTION)).collect();
-    let heads = kept.iter().map(|at| scan.heads()[*at]).collect();
-    let (before, after) = (corners(&Without { raw: &*scan, kept, heads }), corners(&*scan));
-    println!("signal of the corners over that of the phantom: {before:.3} without navigators, {after:.3} with them");
-    assert!(after < 0.5 * before, "{before} {after}");
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use contract::prepared::Sampling;
+use kspace::format::CalibrationSource;
 use kspace::inspect::{Acceleration, Calibration, CalibrationKind, Counts, NoiseScan, Part, Protocol, Report};
 use local::config::Config;
 use local::files::{self, Inspected, Inspection};
@@ -254,12 +255,21 @@ fn calibration(calibration: &Calibration) -> String {
         Some(CalibrationKind::None) => "no lines".to_owned(),
         Some(CalibrationKind::Embedded) => format!("{lines} lines of the image"),
         Some(CalibrationKind::Apart) => format!("{lines} lines that are not all part of each image"),
-        Some(CalibrationKind::Separate) => format!("{lines} lines of a separate scan"),
+        Some(CalibrationKind::Separate) => format!("{lines} lines of a separate scan{}", source(calibration.source)),
         None => "unknown".to_owned(),
     };
     let flagged = format!("{} readouts flagged", calibration.flagged_readouts);
     let claimed = calibration.claimed.map(|mode| format!(", {mode} claimed")).unwrap_or_default();
     format!("{found}, {flagged}{claimed}")
+}
+
+/// Where a calibration scan is from, if that is not where its image is from.
+fn source(source: Option<CalibrationSource>) -> &'static str {
+    match source {
+        None | Some(CalibrationSource::SameMeasurement) => "",
+        Some(CalibrationSource::OtherMeasurement) => " in another measurement of the file",
+        Some(CalibrationSource::OtherFile) => " in another file",
+    }
 }
 
 fn noise_scan(noise: &NoiseScan) -> String {

@@ -1,9 +1,11 @@
+mod calibration;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::Complex32;
-use crate::format::ReadoutHead;
 use crate::format::header::Encoding;
+use crate::format::{Flags, ReadoutHead};
 use crate::prepare::testing::Scan;
 
 type Raw = Box<dyn RawScan>;

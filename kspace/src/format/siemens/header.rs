@@ -7,7 +7,7 @@ use super::mdh::{bit, has};
 use super::protocol::Protocol;
 use super::walk::Walk;
 use crate::format::header::{Encoding, Header, Limit, Limits, POSITIONS, Ramp, Sequence, Space, System, Trajectory};
-use crate::format::{Counters, Flags, ReadoutHead};
+use crate::format::{Counters, Flags, ReadoutHead, calibrates_only};
 
 /// `alRegridMode` of a trapezoidal readout gradient.
 const TRAPEZOID: f64 = 2.0;
@@ -70,23 +70,20 @@ pub(super) fn describe(protocol: &Protocol<'_>, walk: &Walk, coil_names: Vec<Str
         patient_position: position.filter(|position| POSITIONS.contains(position)).map(str::to_owned),
         measurement_id: None,
         noise_dependency: None,
+        dependencies: Vec::new(),
     }
 }
 
 /// A readout and the line and partition that it states to be at the centre of k-space.
 type Line<'a> = (&'a ReadoutHead, [u16; 2]);
 
-/// Whether a readout is for calibration only.
-pub(super) fn is_calibration(head: &ReadoutHead) -> bool {
-    head.is_line() && head.flags.has(Flags::CALIBRATION)
-}
-
-/// The image, and lines of a calibration scan of its own, which have a matrix of their own. Nothing where there are no lines.
+/// The image, and lines of a calibration scan of its own, which have a matrix of their own; nothing where there are no lines.
 fn encodings(protocol: &Protocol<'_>, walk: &Walk, notes: &mut Notes) -> Vec<Encoding> {
-    let separate = calibration_mode(protocol) == Some("separate");
+    // Lines of a measurement that calibrates others are described by its own protocol.
+    let separate = calibration_mode(protocol) == Some("separate") && !calibrates_only(&walk.heads);
     let lines = walk.heads.iter().zip(walk.centers.iter().copied()).filter(|(head, _)| head.is_line());
     let (calibration, image): (Vec<Line<'_>>, Vec<Line<'_>>) =
-        lines.partition(|(head, _)| separate && is_calibration(head));
+        lines.partition(|(head, _)| separate && head.is_calibration());
     if image.is_empty() {
         return Vec::new();
     }
@@ -255,6 +252,7 @@ fn ramp(protocol: &Protocol<'_>, notes: &mut Notes) -> Option<Ramp> {
         down_us: need("alRegridRampdownTime", "falling ramp of the readout gradient")?,
         delay_us: need("alRegridDelaySamplesTime", "begin of the readout on its gradient")?,
         dwell_us: duration / samples,
+        against_read_dir: true,
     })
     .filter(|ramp| ramp.dwell_us.is_finite() && ramp.dwell_us > 0.0)
 }

@@ -37,7 +37,7 @@ use self::receive::Role;
 use self::walk::Walk;
 use super::header::Header;
 use super::mapped::{self, Mapped};
-use super::{Flags, RawScan, ReadoutHead};
+use super::{Flags, RawScan, ReadoutHead, calibrates_only};
 use crate::{Complex32, Error, Result};
 
 /// A measurement of a Siemens raw data file.
@@ -51,8 +51,8 @@ pub struct TwixScan {
     warnings: Vec<String>,
 }
 
-/// Opens the measurements of a file: the noise readouts of each adjustment that has some, then the scan, which is the last
-/// measurement of the file.
+/// Opens the measurements of a file: the noise readouts of each adjustment that has some, measurements that only calibrate, then
+/// the scan, which is the last measurement of the file.
 ///
 /// # Errors
 /// [`Error::Truncated`] for a file that ends early; [`Error::Corrupt`] for bytes that are not what the layout requires,
@@ -65,15 +65,20 @@ pub(super) fn open_all(file: Mapped) -> Result<Vec<TwixScan>> {
     let mut scans = Vec::new();
     let mut notes = Notes::default();
     for (number, measurement) in adjustments.iter().enumerate() {
-        match walk::walk(bytes, *measurement, generation, |mask| mdh::flags(mask).has(Flags::NOISE)) {
-            Ok(walk) if walk.heads.is_empty() => {}
-            Ok(walk) => {
-                scans.push(TwixScan::new(&file, *measurement, generation, walk, Role::Adjustment, Notes::default()));
+        match walk::walk(bytes, *measurement, generation) {
+            Ok(mut walk) => {
+                let role = if calibrates_only(&walk.heads) { Role::Calibration } else { Role::Adjustment };
+                if role == Role::Adjustment {
+                    walk.retain(|head| head.flags.has(Flags::NOISE));
+                }
+                if !walk.heads.is_empty() {
+                    scans.push(TwixScan::new(&file, *measurement, generation, walk, role, Notes::default()));
+                }
             }
             Err(error) => notes.warn(format!("adjustment {number} of the file is left out: {error}")),
         }
     }
-    let walk = walk::walk(bytes, *last, generation, |_| true)?;
+    let walk = walk::walk(bytes, *last, generation)?;
     if walk.heads.is_empty() {
         let what = format!("the measurement at byte {}", last.start);
         // Its readouts may still be on their way.
@@ -114,7 +119,7 @@ impl TwixScan {
         let header = header::describe(&protocol, &walk, coil_names, &mut notes);
         let Walk { mut heads, places, .. } = walk;
         if header.encodings.len() > 1 {
-            let calibrates = |head: &&mut ReadoutHead| header::is_calibration(head);
+            let calibrates = |head: &&mut ReadoutHead| head.is_line() && head.is_calibration();
             heads.iter_mut().filter(calibrates).for_each(|head| head.encoding = 1);
         }
         Self { file: file.clone(), generation, header, heads, places, warnings: notes.close() }

@@ -52,6 +52,8 @@ fn elements(protocol: &Protocol<'_>, list: &str, number: &str) -> BTreeMap<u32, 
 pub(super) enum Role {
     /// An adjustment in front of the image, of which noise is kept.
     Adjustment,
+    /// Calibration lines in front of the image, noise among them maybe.
+    Calibration,
     /// The scan itself.
     Image,
 }
@@ -84,7 +86,7 @@ pub(super) fn dwell_times(
     }
     let mut assumed = None;
     for head in heads {
-        let us = if role == Role::Image && head.flags.has(Flags::NOISE) {
+        let us = if role != Role::Adjustment && head.flags.has(Flags::NOISE) {
             let us = noise_within(head.samples, generation);
             assumed = assumed.or(Some(us));
             us

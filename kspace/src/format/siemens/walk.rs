@@ -24,17 +24,24 @@ pub(super) struct Walk {
     pub(super) ended: bool,
 }
 
-/// Visits every readout and keeps those whose mask `keep` accepts. Blocks of synchronous data, which are no readouts,
-/// are passed over.
+impl Walk {
+    /// Keeps the readouts that `keep` accepts.
+    pub(super) fn retain(&mut self, keep: impl Fn(&ReadoutHead) -> bool) {
+        let kept: Vec<bool> = self.heads.iter().map(keep).collect();
+        let mut heads = kept.iter();
+        self.heads.retain(|_| heads.next().is_some_and(|kept| *kept));
+        let mut places = kept.iter();
+        self.places.retain(|_| places.next().is_some_and(|kept| *kept));
+        let mut centers = kept.iter();
+        self.centers.retain(|_| centers.next().is_some_and(|kept| *kept));
+    }
+}
+
+/// Visits every readout. Blocks of synchronous data, which are no readouts, are passed over.
 ///
 /// # Errors
 /// [`Error::Truncated`] where the file ends within a readout, [`Error::Corrupt`] for a header that cannot be true.
-pub(super) fn walk(
-    file: &[u8],
-    measurement: Measurement,
-    generation: Generation,
-    keep: impl Fn(u64) -> bool,
-) -> Result<Walk> {
+pub(super) fn walk(file: &[u8], measurement: Measurement, generation: Generation) -> Result<Walk> {
     let mut found = Walk::default();
     let mut at = measurement.readouts;
     // Number of the measurement, where the block before does not state its length as it should.
@@ -79,12 +86,10 @@ pub(super) fn walk(
             check_channels(file, at, &mdh)?;
         }
         found.bits |= mdh.mask;
-        if keep(mdh.mask) {
-            found.heads.push(head(&mdh));
-            check_readouts(found.heads.len() as u64)?;
-            found.places.push(at);
-            found.centers.push(mdh.center);
-        }
+        found.heads.push(head(&mdh));
+        check_readouts(found.heads.len() as u64)?;
+        found.places.push(at);
+        found.centers.push(mdh.center);
         at += length;
     }
 }

@@ -86,11 +86,12 @@ const CONVERTED: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 #[test]
 fn ramps_coils_and_dependencies_of_converted_scans_are_read() -> Result<()> {
     let (header, warnings) = parse(CONVERTED)?;
-    let ramp = Ramp { up_us: 130.0, flat_us: 360.0, down_us: 140.0, delay_us: 33.0, dwell_us: 3.0 };
+    let ramp = Ramp { up_us: 130.0, flat_us: 360.0, down_us: 140.0, delay_us: 33.0, dwell_us: 3.0, ..Ramp::default() };
     assert_eq!(header.encodings[0].ramp, Some(ramp));
     assert_eq!(header.encodings[0].trajectory, Trajectory::Epi);
     assert_eq!(header.system.coil_names, ["HeadNeck_20:1:H11", "HeadNeck_20:1:H12"]);
     assert_eq!(header.noise_dependency.as_deref(), Some("66048_100_101_98"));
+    assert_eq!(header.dependencies, ["66048_100_101_99"]);
     assert_eq!(header.measurement_id.as_deref(), Some("66048_100_101_103"));
     assert!(warnings.is_empty(), "{warnings:?}");
     let (header, _) = parse(&CONVERTED.replace(">acqDelayTime<", ">other<"))?;

@@ -31,7 +31,8 @@ mod tests {
     #[test]
     fn a_delayed_gradient_is_found_through_the_ramps() {
         let (samples, points, shift) = (150, 128, 0.4);
-        let ramp = Ramp { up_us: 80.0, flat_us: 300.0, down_us: 120.0, delay_us: 20.0, dwell_us: 3.0 };
+        let ramp =
+            Ramp { up_us: 80.0, flat_us: 300.0, down_us: 120.0, delay_us: 20.0, dwell_us: 3.0, ..Ramp::default() };
         let area = |time: f64| {
             let (rising, rest) = (time.min(80.0), (time - 380.0).max(0.0));
             rising * rising / 160.0 + (time - 80.0).clamp(0.0, 300.0) + rest - rest * rest / 240.0

@@ -60,7 +60,7 @@ impl Regrid {
             let found = format!("{samples} samples for {points} points");
             return Err(Error::corrupt("echo planar readout", found, "at least 2 of either"));
         }
-        let Ramp { up_us, flat_us, down_us, delay_us, dwell_us } = *ramp;
+        let Ramp { up_us, flat_us, down_us, delay_us, dwell_us, .. } = *ramp;
         let times = [up_us, flat_us, down_us, delay_us, dwell_us];
         let total = up_us + flat_us + down_us;
         let acquired = dwell_us * samples as f64;
@@ -99,10 +99,11 @@ impl Regrid {
     /// Writes `samples`, `[coil, sample]` in the order of their acquisition, to `rows`, `[coil, point]` from left to
     /// right; a rest that makes no whole line is left out.
     ///
-    /// `offset` is the distance of the slice from the isocentre along the readout, position times readout direction, over
-    /// the encoded field of view. Receivers shift their frequency by what the plateau of the gradient asks for, which on
+    /// `offset` is the distance of the slice from the isocentre along the gradient of a line from left to right, over the encoded
+    /// field of view. Receivers shift their frequency by what the plateau of the gradient asks for, which on
     /// the ramps is too much and would blur slices that are off-centre. Signals are taken as `exp(i 2 pi k x)` of a
-    /// distance x, the convention of scanners, in which Gadgetron and twixtools agree. 0 changes nothing.
+    /// distance x, the convention of scanners, in which Gadgetron and twixtools agree (twixtools takes the same factors for
+    /// reversed lines, whose receiver turns the other way round). 0 changes nothing.
     pub fn apply(&self, reversed: bool, offset: f64, samples: &[Complex32], rows: &mut [Complex32]) {
         let direction = if reversed { &self.reversed } else { &self.forward };
         let coils = (samples.len() / self.samples()).min(rows.len() / self.points());
@@ -188,7 +189,8 @@ mod tests {
     use super::*;
 
     /// A readout of the product sequence of a scanner.
-    const SCANNER: Ramp = Ramp { up_us: 160.0, flat_us: 240.0, down_us: 160.0, delay_us: 32.0, dwell_us: 3.1 };
+    const SCANNER: Ramp =
+        Ramp { up_us: 160.0, flat_us: 240.0, down_us: 160.0, delay_us: 32.0, dwell_us: 3.1, against_read_dir: false };
 
     /// Area of the gradient until `time`, summed in small steps.
     fn summed(ramp: &Ramp, time: f64) -> f64 {
@@ -251,7 +253,7 @@ mod tests {
         ) {
             let total = up_us + flat_us + down_us;
             let dwell_us = (total - up_us * before - down_us * after) / samples as f64;
-            let ramp = Ramp { up_us, flat_us, down_us, delay_us: up_us * before, dwell_us };
+            let ramp = Ramp { up_us, flat_us, down_us, delay_us: up_us * before, dwell_us, ..Ramp::default() };
             let error = interior_error(&ramp, samples, points, reversed, &object);
             prop_assert!(error < 1e-3, "{error}");
         }
@@ -311,7 +313,8 @@ mod tests {
         assert!(message(SCANNER, 1, 160).contains("1 samples"));
         assert!(message(SCANNER, 160, 60_000).contains("60000"));
         assert!(message(Ramp { delay_us: 1e300, dwell_us: 1e300, ..SCANNER }, 160, 160).contains("within"));
-        let vast = Ramp { up_us: 1e200, flat_us: 1e200, down_us: 1e200, delay_us: 0.0, dwell_us: 1e-200 };
+        let vast =
+            Ramp { up_us: 1e200, flat_us: 1e200, down_us: 1e200, delay_us: 0.0, dwell_us: 1e-200, ..Ramp::default() };
         assert!(Regrid::new(&vast, 160, 160).is_err());
     }
 }

@@ -84,13 +84,24 @@ fn partitions_count_from_their_centre_and_those_of_a_2_d_scan_are_refused() {
 #[test]
 fn lines_of_a_separate_calibration_scan_count_from_the_first() {
     let mut scan = Scan::new(1, 4, 4);
+    let mut own = scan.header.encodings[0].clone();
+    own.limits.step_1 = Some(Limit { minimum: 8, maximum: 14, center: 11 });
+    scan.header.encodings.push(own);
     for line in [12, 10, 11] {
         scan.push(1, 4, line);
-        scan.heads.last_mut().unwrap().counters.slice = 2;
+        let head = scan.heads.last_mut().unwrap();
+        (head.counters.slice, head.encoding, head.flags) = (2, 1, Flags::default().with(Flags::CALIBRATION));
     }
-    let sorted = sort_reference(&scan, &[4, 5, 6]);
-    let (key, lines) = sorted.first_key_value().unwrap();
+    let axes = Axes { rows: 4, partitions: 1, kept: 0..1, exchanged: false };
+    let sorted = |scan: &Scan| Reference::sort(scan, &triage(scan, &mut Log::default()).unwrap());
+    let (key, lines) = sorted(&scan).lines.pop_first().unwrap();
     assert_eq!((key.slice, lines.iter().map(|line| line.row).collect::<Vec<_>>()), (2, vec![2, 0, 1]));
+    // The centre counts from there too; one outside of the lines is not believed.
+    assert_eq!(sorted(&scan).centre(&axes), 1);
+    scan.header.encodings[1].limits.step_1.as_mut().unwrap().center = 12;
+    assert_eq!(sorted(&scan).centre(&axes), 2);
+    scan.header.encodings[1].limits.step_1.as_mut().unwrap().center = 3;
+    assert_eq!(sorted(&scan).centre(&axes), 1);
 }
 
 #[test]
