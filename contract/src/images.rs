@@ -5,77 +5,31 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{UnknownName, by_name};
+use crate::names::{UnknownName, named};
 
-/// How coil images become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Combine {
-    /// Sensitivities from the coil images themselves (Walsh et al., MRM 43:682, 2000).
-    #[default]
-    Adaptive,
-    /// Sensitivities from the calibration lines (Uecker et al., MRM 71:990, 2014).
-    Espirit,
-    /// Root sum of squares: needs no sensitivities, has no phase, and noise lifts it where the signal is weak.
-    Rss,
-}
-
-impl Combine {
-    /// Every combination.
-    pub const ALL: [Self; 3] = [Self::Adaptive, Self::Espirit, Self::Rss];
-}
-
-impl fmt::Display for Combine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Adaptive => "adaptive",
-            Self::Espirit => "espirit",
-            Self::Rss => "rss",
-        })
+named! {
+    /// How coil images become one.
+    pub enum Combine: "combination" {
+        /// Sensitivities from the coil images themselves (Walsh et al., MRM 43:682, 2000).
+        #[default]
+        Adaptive = "adaptive",
+        /// Sensitivities from the calibration lines (Uecker et al., MRM 71:990, 2014).
+        Espirit = "espirit",
+        /// Root sum of squares: needs no sensitivities, has no phase, and noise lifts it where the signal is weak.
+        Rss = "rss",
     }
 }
 
-impl FromStr for Combine {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        by_name("combination", text, &Self::ALL)
-    }
-}
-
-/// What is done about lines beyond one end of k-space that were never measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PartialFourier {
-    /// They stay zero, behind a smooth edge.
-    ZeroFill,
-    /// Conjugate symmetry with the phase of the symmetric centre (Noll et al., IEEE TMI 10:154, 1991).
-    Homodyne,
-    /// Projections onto the measured lines and the phase of the centre (Haacke et al., JMR 92:126, 1991).
-    #[default]
-    Pocs,
-}
-
-impl PartialFourier {
-    /// Every way.
-    pub const ALL: [Self; 3] = [Self::ZeroFill, Self::Homodyne, Self::Pocs];
-}
-
-impl fmt::Display for PartialFourier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ZeroFill => "zero-fill",
-            Self::Homodyne => "homodyne",
-            Self::Pocs => "pocs",
-        })
-    }
-}
-
-impl FromStr for PartialFourier {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        by_name("way with partial Fourier", text, &Self::ALL)
+named! {
+    /// What is done about lines beyond one end of k-space that were never measured.
+    pub enum PartialFourier: "way with partial Fourier" {
+        /// They stay zero, behind a smooth edge.
+        ZeroFill = "zero-fill",
+        /// Conjugate symmetry with the phase of the symmetric centre (Noll et al., IEEE TMI 10:154, 1991).
+        Homodyne = "homodyne",
+        /// Projections onto the measured lines and the phase of the centre (Haacke et al., JMR 92:126, 1991).
+        #[default]
+        Pocs = "pocs",
     }
 }
 
