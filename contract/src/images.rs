@@ -33,6 +33,19 @@ named! {
     }
 }
 
+named! {
+    /// What DICOM files are written.
+    pub enum Dicom: "kind of DICOM files" {
+        /// MR Image Storage: a file for each slice.
+        #[default]
+        Classic = "classic",
+        /// Enhanced MR Image Storage: a file for each series.
+        Enhanced = "enhanced",
+        /// None.
+        None = "none",
+    }
+}
+
 /// From coil images to files. As text `default`, or a list of what differs from it, such as `combine=rss,phase`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -47,6 +60,8 @@ pub struct ImageOptions {
     pub flatten: bool,
     /// Whether the phase is written as well.
     pub phase: bool,
+    /// What DICOM files are written.
+    pub dicom: Dicom,
 }
 
 impl ImageOptions {
@@ -73,6 +88,9 @@ impl fmt::Display for ImageOptions {
         if self.partial_fourier != plain.partial_fourier {
             parts.push(format!("partial-fourier={}", self.partial_fourier));
         }
+        if self.dicom != plain.dicom {
+            parts.push(format!("dicom={}", self.dicom));
+        }
         for (name, set) in [("interpolate", self.interpolate), ("flatten", self.flatten), ("phase", self.phase)] {
             if set {
                 parts.push(name.to_owned());
@@ -90,7 +108,7 @@ const DEFAULT: &str = "default";
 
 /// What [`ImageOptions`] accept as text.
 pub const IMAGE_OPTIONS: &str = "default, or a list such as combine=rss,interpolate of combine=adaptive|espirit|rss, \
-                                 partial-fourier=zero-fill|homodyne|pocs, interpolate, flatten, phase";
+                                 partial-fourier=zero-fill|homodyne|pocs, dicom=classic|enhanced|none, interpolate, flatten, phase";
 
 impl FromStr for ImageOptions {
     type Err = String;
@@ -105,6 +123,7 @@ impl FromStr for ImageOptions {
             match part.split_once('=') {
                 Some(("combine", value)) => options.combine = value.parse().map_err(named)?,
                 Some(("partial-fourier", value)) => options.partial_fourier = value.parse().map_err(named)?,
+                Some(("dicom", value)) => options.dicom = value.parse().map_err(named)?,
                 None if part == "interpolate" => options.interpolate = true,
                 None if part == "flatten" => options.flatten = true,
                 None if part == "phase" => options.phase = true,
@@ -123,10 +142,14 @@ mod tests {
     use super::*;
 
     fn options() -> impl Strategy<Value = ImageOptions> {
-        let choices = (prop::sample::select(&Combine::ALL), prop::sample::select(&PartialFourier::ALL));
-        (choices, any::<[bool; 3]>()).prop_map(|((combine, partial_fourier), [interpolate, flatten, phase])| {
+        let choices = (
+            prop::sample::select(&Combine::ALL),
+            prop::sample::select(&PartialFourier::ALL),
+            prop::sample::select(&Dicom::ALL),
+        );
+        (choices, any::<[bool; 3]>()).prop_map(|((combine, partial_fourier, dicom), [interpolate, flatten, phase])| {
             let phase = phase && combine != Combine::Rss;
-            ImageOptions { combine, partial_fourier, interpolate, flatten, phase }
+            ImageOptions { combine, partial_fourier, interpolate, flatten, phase, dicom }
         })
     }
 
@@ -144,9 +167,14 @@ mod tests {
         assert_eq!("default".parse(), Ok(ImageOptions::default()));
         let both = ImageOptions { phase: true, flatten: true, ..ImageOptions::default() };
         assert_eq!(" phase , flatten ".parse(), Ok(both));
+        let bare = ImageOptions { dicom: Dicom::None, ..ImageOptions::default() };
+        assert_eq!(("dicom=none".parse(), bare.to_string().as_str()), (Ok(bare), "dicom=none"));
+        let old = r#"{"combine":"rss","partial_fourier":"pocs","interpolate":false,"flatten":false,"phase":false}"#;
+        assert_eq!(serde_json::from_str::<ImageOptions>(old).unwrap().dicom, Dicom::Classic);
         let refused = |text: &str| text.parse::<ImageOptions>().unwrap_err();
         assert!(refused("sharpen").contains("combine=adaptive|espirit|rss"));
         assert!(refused("phase=yes").contains("\"phase=yes\""));
+        assert!(refused("dicom=yes").contains("classic, enhanced, none"));
         assert!(refused("combine=sum").contains("adaptive, espirit, rss"));
         assert!(refused("combine=rss,phase").contains("has no phase"));
     }

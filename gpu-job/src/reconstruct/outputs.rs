@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use contract::images::Dicom;
 use contract::keys::{REPORT_NAME, THUMBNAIL_NAME};
 use contract::manifest::{Output, Timing};
 use contract::scan::hex;
@@ -60,17 +61,23 @@ impl Outputs<'_> {
         if let Some(map) = &stack.noise {
             volume("noise.nii.gz", map, nifti::Content::Noise)?;
         }
-        let contrasts: Vec<u16> = stack.frames.iter().map(|frame| frame.0).collect();
+        let frame = |&(contrast, phase, repetition, set): &_| dicom::Frame { contrast, phase, repetition, set };
+        let frames: Vec<dicom::Frame> = stack.frames.iter().map(frame).collect();
         let study = dicom::Study {
             scan: &manifest.scan,
-            header: &meta.header,
+            meta,
             method: &format!("{}, {}, seed {}", manifest.method, manifest.refine, manifest.seed),
             version: &manifest.tool.version,
             stack: &stack.placed,
-            contrasts: &contrasts,
+            frames: &frames,
             volume: magnitude.view(),
         };
-        for (name, content) in dicom::classic(&study)? {
+        let files = match images.dicom {
+            Dicom::Classic => dicom::classic(&study)?,
+            Dicom::Enhanced => dicom::enhanced(&study)?,
+            Dicom::None => Vec::new(),
+        };
+        for (name, content) in files {
             written.push(self.put(&name, "application/dicom", content)?);
         }
         let painter = Painter::new(stack, magnitude.view());
