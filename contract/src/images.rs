@@ -5,77 +5,44 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{UnknownName, by_name};
+use crate::names::{UnknownName, named};
 
-/// How coil images become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Combine {
-    /// Sensitivities from the coil images themselves (Walsh et al., MRM 43:682, 2000).
-    #[default]
-    Adaptive,
-    /// Sensitivities from the calibration lines (Uecker et al., MRM 71:990, 2014).
-    Espirit,
-    /// Root sum of squares: needs no sensitivities, has no phase, and noise lifts it where the signal is weak.
-    Rss,
-}
-
-impl Combine {
-    /// Every combination.
-    pub const ALL: [Self; 3] = [Self::Adaptive, Self::Espirit, Self::Rss];
-}
-
-impl fmt::Display for Combine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Adaptive => "adaptive",
-            Self::Espirit => "espirit",
-            Self::Rss => "rss",
-        })
+named! {
+    /// How coil images become one.
+    pub enum Combine: "combination" {
+        /// Sensitivities from the coil images themselves (Walsh et al., MRM 43:682, 2000).
+        #[default]
+        Adaptive = "adaptive",
+        /// Sensitivities from the calibration lines (Uecker et al., MRM 71:990, 2014).
+        Espirit = "espirit",
+        /// Root sum of squares: needs no sensitivities, has no phase, and noise lifts it where the signal is weak.
+        Rss = "rss",
     }
 }
 
-impl FromStr for Combine {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        by_name("combination", text, &Self::ALL)
+named! {
+    /// What is done about lines beyond one end of k-space that were never measured.
+    pub enum PartialFourier: "way with partial Fourier" {
+        /// They stay zero, behind a smooth edge.
+        ZeroFill = "zero-fill",
+        /// Conjugate symmetry with the phase of the symmetric centre (Noll et al., IEEE TMI 10:154, 1991).
+        Homodyne = "homodyne",
+        /// Projections onto the measured lines and the phase of the centre (Haacke et al., JMR 92:126, 1991).
+        #[default]
+        Pocs = "pocs",
     }
 }
 
-/// What is done about lines beyond one end of k-space that were never measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PartialFourier {
-    /// They stay zero, behind a smooth edge.
-    ZeroFill,
-    /// Conjugate symmetry with the phase of the symmetric centre (Noll et al., IEEE TMI 10:154, 1991).
-    Homodyne,
-    /// Projections onto the measured lines and the phase of the centre (Haacke et al., JMR 92:126, 1991).
-    #[default]
-    Pocs,
-}
-
-impl PartialFourier {
-    /// Every way.
-    pub const ALL: [Self; 3] = [Self::ZeroFill, Self::Homodyne, Self::Pocs];
-}
-
-impl fmt::Display for PartialFourier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ZeroFill => "zero-fill",
-            Self::Homodyne => "homodyne",
-            Self::Pocs => "pocs",
-        })
-    }
-}
-
-impl FromStr for PartialFourier {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        by_name("way with partial Fourier", text, &Self::ALL)
+named! {
+    /// What DICOM files are written.
+    pub enum Dicom: "kind of DICOM files" {
+        /// MR Image Storage: a file for each slice.
+        #[default]
+        Classic = "classic",
+        /// Enhanced MR Image Storage: a file for each series.
+        Enhanced = "enhanced",
+        /// None.
+        None = "none",
     }
 }
 
@@ -95,6 +62,8 @@ pub struct ImageOptions {
     pub phase: bool,
     /// Whether the images are written as an ISMRMRD file as well.
     pub ismrmrd: bool,
+    /// What DICOM files are written.
+    pub dicom: Dicom,
 }
 
 impl ImageOptions {
@@ -121,6 +90,9 @@ impl fmt::Display for ImageOptions {
         if self.partial_fourier != plain.partial_fourier {
             parts.push(format!("partial-fourier={}", self.partial_fourier));
         }
+        if self.dicom != plain.dicom {
+            parts.push(format!("dicom={}", self.dicom));
+        }
         let Self { interpolate, flatten, phase, ismrmrd, .. } = *self;
         let set = [("interpolate", interpolate), ("flatten", flatten), ("phase", phase), ("ismrmrd", ismrmrd)];
         parts.extend(set.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned()));
@@ -136,7 +108,7 @@ const DEFAULT: &str = "default";
 
 /// What [`ImageOptions`] accept as text.
 pub const IMAGE_OPTIONS: &str = "default, or a list such as combine=rss,interpolate of combine=adaptive|espirit|rss, \
-                                 partial-fourier=zero-fill|homodyne|pocs, interpolate, flatten, phase, ismrmrd";
+                                 partial-fourier=zero-fill|homodyne|pocs, dicom=classic|enhanced|none, interpolate, flatten, phase, ismrmrd";
 
 impl FromStr for ImageOptions {
     type Err = String;
@@ -151,6 +123,7 @@ impl FromStr for ImageOptions {
             match part.split_once('=') {
                 Some(("combine", value)) => options.combine = value.parse().map_err(named)?,
                 Some(("partial-fourier", value)) => options.partial_fourier = value.parse().map_err(named)?,
+                Some(("dicom", value)) => options.dicom = value.parse().map_err(named)?,
                 None if part == "interpolate" => options.interpolate = true,
                 None if part == "flatten" => options.flatten = true,
                 None if part == "phase" => options.phase = true,
@@ -170,11 +143,15 @@ mod tests {
     use super::*;
 
     fn options() -> impl Strategy<Value = ImageOptions> {
-        let choices = (prop::sample::select(&Combine::ALL), prop::sample::select(&PartialFourier::ALL));
+        let choices = (
+            prop::sample::select(&Combine::ALL),
+            prop::sample::select(&PartialFourier::ALL),
+            prop::sample::select(&Dicom::ALL),
+        );
         (choices, any::<[bool; 4]>()).prop_map(
-            |((combine, partial_fourier), [interpolate, flatten, phase, ismrmrd])| {
+            |((combine, partial_fourier, dicom), [interpolate, flatten, phase, ismrmrd])| {
                 let phase = phase && combine != Combine::Rss;
-                ImageOptions { combine, partial_fourier, interpolate, flatten, phase, ismrmrd }
+                ImageOptions { combine, partial_fourier, interpolate, flatten, phase, ismrmrd, dicom }
             },
         )
     }
@@ -193,9 +170,14 @@ mod tests {
         assert_eq!("default".parse(), Ok(ImageOptions::default()));
         let both = ImageOptions { phase: true, flatten: true, ..ImageOptions::default() };
         assert_eq!(" phase , flatten ".parse(), Ok(both));
+        let bare = ImageOptions { dicom: Dicom::None, ..ImageOptions::default() };
+        assert_eq!(("dicom=none".parse(), bare.to_string().as_str()), (Ok(bare), "dicom=none"));
+        let old = r#"{"combine":"rss","partial_fourier":"pocs","interpolate":false,"flatten":false,"phase":false}"#;
+        assert_eq!(serde_json::from_str::<ImageOptions>(old).unwrap().dicom, Dicom::Classic);
         let refused = |text: &str| text.parse::<ImageOptions>().unwrap_err();
         assert!(refused("sharpen").contains("combine=adaptive|espirit|rss"));
         assert!(refused("phase=yes").contains("\"phase=yes\""));
+        assert!(refused("dicom=yes").contains("classic, enhanced, none"));
         assert!(refused("combine=sum").contains("adaptive, espirit, rss"));
         assert!(refused("combine=rss,phase").contains("has no phase"));
     }

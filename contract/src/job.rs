@@ -1,49 +1,31 @@
 //! What a reconstruction job is asked to do.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::Source;
+use crate::names::named;
 use crate::{ImageOptions, Record, ScanId};
 
-/// How missing lines are filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// The best that was measured: `nwg` and `raki` combined by what the scan itself says of them, then refined.
-    #[default]
-    Auto,
-    /// Scan-specific networks with a weighted loss, which learn from the fill of `nwg`.
-    Raki,
-    /// Scan-specific networks as published (Akcakaya et al., MRM 81:439, 2019).
-    RakiPaper,
-    /// Linear kernels whose calibration knows the noise, refitted to their own fill.
-    Nwg,
-    /// Linear kernels with one ridge (Griswold et al., MRM 47:1202, 2002).
-    Grappa,
-    /// No filling: the acquired lines only.
-    ZeroFilled,
+named! {
+    /// How missing lines are filled.
+    pub enum Method: "method" {
+        /// The best that was measured: `nwg` and `raki` combined by what the scan itself says of them, then refined.
+        #[default]
+        Auto = "auto",
+        /// Scan-specific networks with a weighted loss, which learn from the fill of `nwg`.
+        Raki = "raki",
+        /// Scan-specific networks as published (Akcakaya et al., MRM 81:439, 2019).
+        RakiPaper = "raki-paper",
+        /// Linear kernels whose calibration knows the noise, refitted to their own fill.
+        Nwg = "nwg",
+        /// Linear kernels with one ridge (Griswold et al., MRM 47:1202, 2002).
+        Grappa = "grappa",
+        /// No filling: the acquired lines only.
+        ZeroFilled = "zero-filled",
+    }
 }
 
 impl Method {
-    /// Every method.
-    pub const ALL: [Self; 6] = [Self::Auto, Self::Raki, Self::RakiPaper, Self::Nwg, Self::Grappa, Self::ZeroFilled];
-
-    /// The name used on command lines and in records.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Raki => "raki",
-            Self::RakiPaper => "raki-paper",
-            Self::Nwg => "nwg",
-            Self::Grappa => "grappa",
-            Self::ZeroFilled => "zero-filled",
-        }
-    }
-
     /// What follows the filling where nobody asks for something else: `auto` is refined, a method asked for by its name is
     /// that method and nothing more.
     #[must_use]
@@ -55,103 +37,27 @@ impl Method {
     }
 }
 
-/// What follows the filling of missing lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Refine {
-    /// Nothing: root sum of squares of the coil images.
-    #[default]
-    None,
-    /// An image that is sparse in wavelets and agrees with the acquired samples through coil sensitivities.
-    Sparse,
-}
-
-impl Refine {
-    /// Every refinement.
-    pub const ALL: [Self; 2] = [Self::None, Self::Sparse];
-}
-
-impl fmt::Display for Refine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Sparse => "sparse",
-        })
+named! {
+    /// What follows the filling of missing lines.
+    pub enum Refine: "refinement" {
+        /// Nothing: root sum of squares of the coil images.
+        #[default]
+        None = "none",
+        /// An image that is sparse in wavelets and agrees with the acquired samples through coil sensitivities.
+        Sparse = "sparse",
     }
 }
 
-impl FromStr for Refine {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        by_name("refinement", text, &Self::ALL)
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A name that is not one of the accepted ones.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown {what} {found:?}: expected one of {expected}")]
-pub struct UnknownName {
-    what: &'static str,
-    found: String,
-    expected: String,
-}
-
-pub(crate) fn by_name<T: Copy + fmt::Display>(what: &'static str, text: &str, all: &[T]) -> Result<T, UnknownName> {
-    all.iter().copied().find(|known| known.to_string() == text).ok_or_else(|| UnknownName {
-        what,
-        found: text.to_owned(),
-        expected: all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-    })
-}
-
-impl FromStr for Method {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        by_name("method", text, &Self::ALL)
-    }
-}
-
-/// Where a job is to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DevicePreference {
-    /// A GPU where one is found, else the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// A CUDA GPU; without one the job fails.
-    Cuda,
-}
-
-impl DevicePreference {
-    /// Every preference.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Cpu, Self::Cuda];
-}
-
-impl fmt::Display for DevicePreference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        })
-    }
-}
-
-impl FromStr for DevicePreference {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        by_name("device", text, &Self::ALL)
+named! {
+    /// Where a job is to compute.
+    pub enum DevicePreference: "device" {
+        /// A GPU where one is found, else the CPU.
+        #[default]
+        Auto = "auto",
+        /// The CPU.
+        Cpu = "cpu",
+        /// A CUDA GPU; without one the job fails.
+        Cuda = "cuda",
     }
 }
 
@@ -200,6 +106,7 @@ mod tests {
     fn names_parse_back_and_others_are_refused_with_the_choices() {
         for method in Method::ALL {
             assert_eq!(method.name().parse::<Method>().ok(), Some(method));
+            assert_eq!(serde_json::to_value(method).ok(), Some(method.name().into()));
         }
         for refine in Refine::ALL {
             assert_eq!(refine.to_string().parse::<Refine>().ok(), Some(refine));

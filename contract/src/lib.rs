@@ -13,6 +13,7 @@
 //! | [`manifest`] | [`Manifest`], written last beside the results, the provenance of an image |
 //! | [`status`] | [`Status`], the history of one scan |
 //! | [`quarantine`] | [`Quarantine`], why a scan was refused and how to run it again |
+//! | [`names`] | choices with a name each, and the refusal of other names |
 //! | [`exit`] | [`ExitCode`], the one table of process exit codes and what happens next |
 //!
 //! Records carry a `schema` number. A reader refuses a number it does not know
@@ -23,6 +24,7 @@ pub mod images;
 pub mod job;
 pub mod keys;
 pub mod manifest;
+pub mod names;
 pub mod prepared;
 pub mod quarantine;
 pub mod scan;

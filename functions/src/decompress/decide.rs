@@ -41,7 +41,7 @@ pub fn is_current(event: &Created, raw: &ObjectInfo) -> bool {
 /// A sentence with the choices, for a name that is not known.
 pub fn method(raw: &ObjectInfo) -> Result<Option<Method>, String> {
     let asked = raw.metadata.get(METHOD_METADATA).map(|name| name.trim().parse());
-    asked.transpose().map_err(|unknown: contract::job::UnknownName| format!("the upload asks for an {unknown}"))
+    asked.transpose().map_err(|unknown: contract::names::UnknownName| format!("the upload asks for an {unknown}"))
 }
 
 /// Whether a prepared object is the one of this scan.

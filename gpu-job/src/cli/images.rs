@@ -2,7 +2,7 @@
 
 use clap::Args;
 use contract::ImageOptions;
-use contract::images::{Combine, PartialFourier};
+use contract::images::{Combine, Dicom, PartialFourier};
 
 /// How images are made of filled k-space.
 #[derive(Debug, Clone, Copy, Args)]
@@ -25,11 +25,14 @@ pub struct ImageArguments {
     /// Write the images as an ISMRMRD file as well
     #[arg(long)]
     ismrmrd: bool,
+    /// What DICOM files are written: classic (a file for each slice), enhanced (a file for each series) or none
+    #[arg(long, default_value_t, value_name = "KIND")]
+    dicom: Dicom,
 }
 
 impl From<ImageArguments> for ImageOptions {
     fn from(given: ImageArguments) -> Self {
-        let ImageArguments { combine, partial_fourier, interpolate, flatten, phase, ismrmrd } = given;
-        Self { combine, partial_fourier, interpolate, flatten, phase, ismrmrd }
+        let ImageArguments { combine, partial_fourier, interpolate, flatten, phase, ismrmrd, dicom } = given;
+        Self { combine, partial_fourier, interpolate, flatten, phase, ismrmrd, dicom }
     }
 }

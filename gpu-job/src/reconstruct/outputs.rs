@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use contract::images::Combine;
+use contract::images::{Combine, Dicom};
 use contract::keys::{REPORT_NAME, THUMBNAIL_NAME};
 use contract::manifest::{Output, Timing};
 use contract::scan::hex;
@@ -63,18 +63,22 @@ impl Outputs<'_> {
         if let Some(map) = &stack.noise {
             volume("noise.nii.gz", map, nifti::Content::Noise)?;
         }
-        let contrasts: Vec<u16> = stack.frames.iter().map(|frame| frame.contrast).collect();
         let method = format!("{}, {}, seed {}", manifest.method, manifest.refine, manifest.seed);
         let study = dicom::Study {
             scan: &manifest.scan,
-            header: &meta.header,
+            meta,
             method: &method,
             version: &manifest.tool.version,
             stack: &stack.placed,
-            contrasts: &contrasts,
+            frames: &stack.frames,
             volume: magnitude.view(),
         };
-        for (name, content) in dicom::classic(&study)? {
+        let files = match images.dicom {
+            Dicom::Classic => dicom::classic(&study)?,
+            Dicom::Enhanced => dicom::enhanced(&study)?,
+            Dicom::None => Vec::new(),
+        };
+        for (name, content) in files {
             written.push(self.put(&name, "application/dicom", content)?);
         }
         if images.ismrmrd {

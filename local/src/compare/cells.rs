@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use contract::job::UnknownName;
+use contract::names::UnknownName;
 use contract::prepared::Sampling;
 use contract::{Method, Refine};
 use kspace::undersample;
