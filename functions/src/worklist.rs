@@ -4,8 +4,8 @@
 //! merge in any order and the page is written under a condition, so events may arrive twice, late and at once.
 
 use contract::keys::{ScanKeys, WORKLIST_KEY, job_key, scan_of_status_key, status_key};
-use contract::{JobSpec, Manifest, Naming, Record, ScanId, Status};
-use pages::worklist::{Row, Worklist};
+use contract::{ContractError, JobSpec, Manifest, Naming, Record, ScanId, State, Status};
+use pages::worklist::{Row, Worklist, WorklistError};
 use serde::Deserialize;
 use store::{Location, state};
 
@@ -57,12 +57,17 @@ pub async fn handle<P: GetObject + PutObject>(ports: &P, config: &Outcome, event
         return Ok(());
     };
     let at = config.results.join(WORKLIST_KEY);
+    let mut newer = None;
     state::update(ports, &at, "text/html; charset=utf-8", |page| {
         let mut list = match page.map(Worklist::parse) {
             None => Worklist::default(),
             Some(Ok(list)) => list,
+            Some(Err(WorklistError::Contract(error @ ContractError::Schema { .. }))) => {
+                newer = Some(error);
+                return None;
+            }
             Some(Err(error)) => {
-                // The bucket keeps the old version; every scan that is heard of comes back.
+                // The bucket keeps the old version, and scans that are heard of again come back.
                 tracing::error!(%error, "the worklist cannot be read and begins anew");
                 Worklist::default()
             }
@@ -72,6 +77,10 @@ pub async fn handle<P: GetObject + PutObject>(ports: &P, config: &Outcome, event
         (page.is_none() || list != before).then(|| list.render().into_bytes())
     })
     .await?;
+    if let Some(error) = newer {
+        // Finished scans are not heard of again, so a list that this release cannot read is left to the one that wrote it.
+        return Err(error.into());
+    }
     tracing::info!(%scan, "the worklist is up to date");
     Ok(())
 }
@@ -101,12 +110,17 @@ async fn row<P: GetObject>(ports: &P, config: &Outcome, scan: &ScanId) -> Result
         }
         None => None,
     };
-    Ok(Row::of(&status, &folder, manifest.as_ref()))
+    let mut row = Row::of(&status, &folder, manifest.as_ref());
+    if let (Some(row), Some(parts)) = (&mut row, state::parts_of(ports, &config.state, scan).await?) {
+        // Its scans have rows of their own, which take its place.
+        (row.state, row.reason) = (State::Superseded, Some(parts.summary()));
+    }
+    Ok(row)
 }
 
 #[cfg(test)]
 mod tests {
-    use contract::{Stage, State};
+    use contract::Stage;
     use store::{Condition, PutOptions};
 
     use super::*;
@@ -185,5 +199,25 @@ mod tests {
         let scan = known(&world, 1, State::Started).await;
         handle(&world, &config(), &of(&scan)).await.expect("dealt with");
         assert_eq!(page(&world).rows().len(), 1);
+        let newer = world.text("s3://raki-results/worklist.html").replace("{\"schema\":1,", "{\"schema\":9,");
+        PutObject::put(&world, &at, newer.clone().into(), &options).await.expect("written");
+        let refused = handle(&world, &config(), &of(&scan)).await.expect_err("a list of a newer release");
+        assert!(refused.to_string().contains("schema 9"), "{refused}");
+        assert_eq!(world.text("s3://raki-results/worklist.html"), newer);
+    }
+
+    #[tokio::test]
+    async fn an_upload_of_several_scans_gives_its_place_to_their_rows() {
+        let (world, config) = (World::default(), config());
+        let upload = known(&world, 1, State::Done).await;
+        handle(&world, &config, &of(&upload)).await.expect("dealt with");
+        assert!(!page(&world).is_superseded(&page(&world).rows()[0]));
+        let part = state::Part { scan: ScanId::of_object("raki-raw", "t1", "1"), name: "t1".into(), prepared: true };
+        let parts = state::Parts { schema: state::Parts::SCHEMA, scan: upload.clone(), parts: vec![part] };
+        state::record_parts(&world, &config.state, &parts).await.expect("written");
+        handle(&world, &config, &of(&upload)).await.expect("dealt with");
+        let list = page(&world);
+        assert!(list.is_superseded(&list.rows()[0]));
+        assert_eq!(list.rows()[0].reason.as_deref(), Some("1 scan, each with a record of its own"));
     }
 }

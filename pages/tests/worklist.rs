@@ -128,16 +128,34 @@ fn damaged_and_foreign_pages_are_errors() {
     }
 }
 
+fn found() -> Option<Results> {
+    Some(Results {
+        created: Timestamp::from_second(1_700_000_100).unwrap(),
+        method: "nwG".to_owned(),
+        quality: BTreeMap::new(),
+        check: false,
+        doubt: None,
+        thumbnail: true,
+        report: true,
+    })
+}
+
 #[test]
-fn a_newer_upload_takes_the_folder_of_an_older_one_whatever_comes_first() {
-    let (old, new) = (plain(1, State::Done), Row { folder: "day/scan 1".to_owned(), ..plain(2, State::Started) });
+fn results_of_a_newer_upload_supersede_older_ones_and_nothing_else_does() {
+    let old = Row { results: found(), ..plain(1, State::Done) };
+    let newer = |number: usize, state: State| Row { folder: old.folder.clone(), ..plain(number, state) };
+    let superseded = |rows: &[&Row]| -> Vec<ScanId> {
+        let list = list(&rows.iter().map(|row| (*row).clone()).collect::<Vec<_>>());
+        list.rows().iter().filter(|row| list.is_superseded(row)).map(|row| row.scan.clone()).collect()
+    };
+    for state in [State::Started, State::Retrying, State::Failed, State::Quarantined] {
+        assert_eq!(superseded(&[&old, &newer(2, state)]), []);
+    }
+    let new = Row { results: found(), ..newer(3, State::Done) };
+    let refused = newer(2, State::Quarantined);
     let late = Row { updated: Timestamp::from_second(1_700_000_009).unwrap(), ..old.clone() };
-    for order in [[&old, &new, &late], [&late, &new, &old], [&new, &late, &old]] {
-        let list = list(&order.map(Clone::clone));
-        assert_eq!(list.rows().len(), 2);
-        let superseded: Vec<&ScanId> =
-            list.rows().iter().filter(|row| list.is_superseded(row)).map(|row| &row.scan).collect();
-        assert_eq!(superseded, [&old.scan]);
+    for order in [[&old, &refused, &new, &late], [&late, &new, &old, &refused], [&new, &refused, &late, &old]] {
+        assert_eq!(superseded(&order), [refused.scan.clone(), old.scan.clone()]);
     }
 }
 

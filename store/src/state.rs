@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::ports::{GetObject, PutObject};
 use crate::{Condition, Error, Location, PutOptions, PutOutcome, Result};
 
-/// Tries for a record that others write at the same time. A scan has fewer writers than this.
+/// Tries for a record that others write at the same time. A scan has fewer writers than this; the page of all scans may have more, whose events
+/// come again.
 const TRIES: u32 = 12;
 /// The longest wait before another try.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);

@@ -91,7 +91,8 @@ impl Worklist {
         self.settle();
     }
 
-    /// Whether a newer upload took the folder of this row. Its results lie where this row's lay.
+    /// Whether the results of a newer upload lie where this row's lay, or would have lain. One that was refused or is still on its way
+    /// takes nothing from an older one.
     #[must_use]
     pub fn is_superseded(&self, row: &Row) -> bool {
         superseded(&self.owners(), row)
@@ -107,10 +108,10 @@ impl Worklist {
         html::json(&Stored { schema: Stored::SCHEMA, rows: self.rows.clone() })
     }
 
-    /// The current scan of each folder.
-    fn owners(&self) -> HashMap<&str, &ScanId> {
+    /// The scan whose results lie in each folder: the newest that has some.
+    fn owners(&self) -> HashMap<&str, &Row> {
         // Oldest first, so that the newest stays.
-        self.rows.iter().rev().map(|row| (row.folder.as_str(), &row.scan)).collect()
+        self.rows.iter().rev().filter(|row| row.results.is_some()).map(|row| (row.folder.as_str(), row)).collect()
     }
 
     fn settle(&mut self) {
@@ -127,8 +128,9 @@ impl Worklist {
     }
 }
 
-fn superseded(owners: &HashMap<&str, &ScanId>, row: &Row) -> bool {
-    row.state == contract::State::Superseded || owners.get(row.folder.as_str()).is_some_and(|owner| **owner != row.scan)
+fn superseded(owners: &HashMap<&str, &Row>, row: &Row) -> bool {
+    row.state == contract::State::Superseded
+        || owners.get(row.folder.as_str()).is_some_and(|owner| age(owner) > age(row))
 }
 
 fn age(row: &Row) -> (jiff::Timestamp, &ScanId) {
