@@ -6,6 +6,9 @@ mod filling;
 mod gradients;
 mod jobs;
 mod lessons;
+#[path = "../../../kspace/tests/placed/mod.rs"]
+mod placed;
+mod places;
 mod program;
 mod scans;
 mod separate;
