@@ -5,14 +5,18 @@
 use std::f32::consts::{PI, TAU};
 
 use contract::prepared::Header;
+use contract::{PreparedMeta, ScanId};
 use kspace::Complex32;
-use kspace::image::geometry::{Grid, stack};
+use kspace::image::dicom::{Frame, Study, classic, enhanced};
+use kspace::image::geometry::{Grid, Stack, stack};
 use kspace::numerics::fft::ifft2c;
 use kspace::numerics::resample::resample;
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, Array4, Axis, s};
 use proptest::prelude::*;
 
-type Vector = [f64; 3];
+mod placed;
+
+use placed::{Placed, Vector};
 
 /// Width of a marker, mm.
 const WIDTH: f64 = 5.0;
@@ -45,16 +49,46 @@ fn measure(matrix: [usize; 2], field: [f64; 2], (u, v): (f64, f64)) -> Array3<Co
 }
 
 /// Where the marker is, as the mean place of what is above half of the largest value.
-fn found(image: &Array2<f32>) -> (f64, f64) {
-    let half = 0.5 * image.iter().copied().fold(0f32, f32::max);
+fn found<T: Copy + Into<f64>>(image: &Array2<T>) -> (f64, f64) {
+    let image = image.mapv(Into::into);
+    let half = 0.5 * image.iter().copied().fold(0.0, f64::max);
     let (mut sum, mut column_sum, mut row_sum) = (0.0, 0.0, 0.0);
     for ((row, column), value) in image.indexed_iter().filter(|(_, value)| **value > half) {
-        let weight = f64::from(*value);
-        sum += weight;
-        column_sum += weight * column as f64;
-        row_sum += weight * row as f64;
+        sum += value;
+        column_sum += value * column as f64;
+        row_sum += value * row as f64;
     }
     (column_sum / sum, row_sum / sum)
+}
+
+fn apart(a: Vector, b: Vector) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+/// The slices of a volume `[slice, y, x]`, read back from DICOM files, classic and enhanced.
+fn written(header: &Header, stack: &Stack, volume: &Array3<f32>) -> [Vec<Placed>; 2] {
+    let meta = PreparedMeta {
+        schema: PreparedMeta::SCHEMA,
+        scan: None,
+        header: header.clone(),
+        entries: Vec::new(),
+        steps: Vec::new(),
+        warnings: Vec::new(),
+        source_sha256: String::new(),
+        tool_version: String::new(),
+    };
+    let volume: Array4<f32> = volume.clone().insert_axis(Axis(0));
+    let study = Study {
+        scan: &ScanId::of_object("raw", "a", "1"),
+        meta: &meta,
+        method: "auto",
+        version: "0.1.0",
+        stack,
+        frames: &[Frame { contrast: 0, phase: 0, repetition: 0, set: 0 }],
+        volume: volume.view(),
+    };
+    let read = |files: Vec<(String, Vec<u8>)>| files.iter().flat_map(|(_, file)| placed::images(file)).collect();
+    [read(classic(&study).unwrap()), read(enhanced(&study).unwrap())]
 }
 
 proptest! {
@@ -90,6 +124,8 @@ proptest! {
         prop_assert!(placed.affine.known && placed.warnings.is_empty(), "{:?}", placed.warnings);
         let voxel = placed.voxel_mm;
 
+        let mut volume = Array3::zeros((slices, grid.rows, grid.columns));
+        let mut places = Vec::new();
         for number in 0..slices {
             let (u, v) = (marker.0 * field[0], marker.1 * field[1] * (1.0 - 0.2 * number as f64));
             let image = ifft2c(&measure([matrix[0], lines], [field[0], encoded], (u, v)));
@@ -99,11 +135,22 @@ proptest! {
             let (column, row) = found(&image);
             let index = [column, row, number as f64, 1.0];
             let at: Vector = placed.affine.matrix.map(|row| row.iter().zip(index).map(|(a, b)| a * b).sum());
-            let [x, y, z] = along(centre_of(number), &[(u, read), (v, phase)]);
+            let expected = along(centre_of(number), &[(u, read), (v, phase)]);
             // RAS is LPS with x and y negated.
-            let apart = [at[0] + x, at[1] + y, at[2] - z];
-            let distance = apart.iter().map(|it| it * it).sum::<f64>().sqrt();
+            let distance = apart([-at[0], -at[1], at[2]], expected);
             prop_assert!(distance < 0.5 * voxel[0].min(voxel[1]), "{distance} mm of {voxel:?}");
+            volume.slice_mut(s![number, .., ..]).assign(&image);
+            places.push(expected);
+        }
+        for images in written(&header, &placed, &volume) {
+            prop_assert_eq!(images.len(), slices);
+            for (image, expected) in images.iter().zip(&places) {
+                let (column, row) = found(&image.pixels);
+                let distance = apart(image.at(column, row), *expected);
+                prop_assert!(distance < 0.5 * voxel[0].min(voxel[1]), "{distance} mm of {voxel:?} in DICOM");
+                let [of_rows, of_columns] = image.spacing;
+                prop_assert!((of_columns - voxel[0]).abs() < 1e-6 && (of_rows - voxel[1]).abs() < 1e-6);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | [`compare`] | methods side by side on one file |
 //! | [`files`] | inspect, prepare, reconstruct and phantom, without a stack |
 //! | [`inspect`] | what is in one scan, what it takes, and a picture of its sampling |
+//! | [`reidentify`](mod@reidentify) | copies of DICOM results that name their patients |
 //! | [`endpoints`] | makes the SDK clients |
 //! | [`error`] | the one error type and its exit codes |
 //!
@@ -39,6 +40,7 @@ pub mod endpoints;
 pub mod error;
 pub mod files;
 pub mod inspect;
+pub mod reidentify;
 pub mod remote;
 pub mod shim;
 pub mod stack;

@@ -7,6 +7,9 @@ mod gradients;
 mod jobs;
 mod lessons;
 mod markers;
+#[path = "../../../kspace/tests/placed/mod.rs"]
+mod placed;
+mod places;
 mod program;
 mod scans;
 mod separate;

@@ -5,14 +5,13 @@ use std::f64::consts::{PI, TAU};
 use std::path::Path;
 
 use contract::Method;
-use dicom_dictionary_std::tags;
 use gpu_job::{Request, Silent, engine, reconstruct};
 use kspace::{format, prepare};
 use ndarray::Ix3;
 use nifti::{IntoNdArray, NiftiObject, ReaderOptions};
 use proptest::prelude::*;
 
-type Vector = [f64; 3];
+use crate::placed::{Vector, images};
 
 /// Deviation of the marker in space, mm.
 const WIDTH: f64 = 6.0;
@@ -172,25 +171,16 @@ fn in_nifti(path: &Path) -> Vector {
 fn in_dicom(folder: &Path) -> Vector {
     let mut voxels = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
-        let file = dicom_object::open_file(entry.unwrap().path()).unwrap();
-        let numbers = |tag| file.element(tag).unwrap().to_multi_float64().unwrap();
-        let (first, directions) = (numbers(tags::IMAGE_POSITION_PATIENT), numbers(tags::IMAGE_ORIENTATION_PATIENT));
-        let (spacing, slope) = (numbers(tags::PIXEL_SPACING), numbers(tags::RESCALE_SLOPE)[0]);
-        let columns = numbers(tags::COLUMNS)[0] as usize;
-        let pixels = file.element(tags::PIXEL_DATA).unwrap().to_multi_int::<u16>().unwrap();
-        voxels.extend(pixels.iter().enumerate().map(|(at, value)| {
-            let (row, column) = ((at / columns) as f64, (at % columns) as f64);
-            let place = |axis: usize| {
-                first[axis] + column * spacing[1] * directions[axis] + row * spacing[0] * directions[3 + axis]
-            };
-            (slope * f64::from(*value), std::array::from_fn(place))
-        }));
+        for image in images(&std::fs::read(entry.unwrap().path()).unwrap()) {
+            let place = |(row, column): (usize, usize)| image.at(column as f64, row as f64);
+            voxels.extend(image.pixels.indexed_iter().map(|(at, value)| (*value, place(at))));
+        }
     }
     middle(&voxels)
 }
 
 /// Prepares a raw file and makes images of it in `folder`.
-fn images(raw: &Path, folder: &Path) {
+fn reconstructed(raw: &Path, folder: &Path) {
     let scan = format::open(raw).unwrap();
     let plan = prepare::plan(scan.as_ref(), &prepare::Options::default()).unwrap();
     let prepared = folder.join("prepared.safetensors");
@@ -243,7 +233,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let raw = folder.path().join("raw.ismrmrd");
         std::fs::write(&raw, scan.stream()).unwrap();
-        images(&raw, folder.path());
+        reconstructed(&raw, folder.path());
         scan.check(&folder.path().join("out"));
     }
 }

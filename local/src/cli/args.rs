@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Reconstruct(Reconstruct),
     /// Run every method on a file: against its own image where it is fully sampled, else in numbers without a reference
     Compare(Compare),
+    /// Copy DICOM results with the names of their patients, which a table on this machine holds
+    Reidentify(Reidentify),
     /// Write a synthetic scan with a known image, as ISMRMRD
     Phantom(Phantom),
 }
@@ -197,6 +199,19 @@ pub(crate) struct Compare {
     /// Folder for k-space, masks and images as .npy, for other software
     #[arg(long, value_name = "DIR")]
     pub(crate) export: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reidentify {
+    /// Folder of results, of one scan or of many
+    pub(crate) results: PathBuf,
+    /// Comma-separated values with a header row: scan, and any of patient_name, patient_id, birth_date, sex, accession_number,
+    /// study_id, referring_physician, study_date, study_time, study_instance_uid
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) names: PathBuf,
+    /// Folder to make for the copies, away from the results
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

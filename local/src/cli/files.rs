@@ -105,13 +105,21 @@ pub(crate) fn prepare(args: &args::Prepare, config: &Config, ui: Ui) -> Result<(
 
 /// Set by Ctrl-C or SIGTERM.
 #[derive(Clone)]
-struct Stop(Arc<AtomicBool>);
+pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    fn new() -> Result<Self> {
+    /// Set by signals from now on.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when signals cannot be listened for.
+    pub(crate) fn new() -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         stop_on_signals(Arc::clone(&stop))?;
         Ok(Self(stop))
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -145,7 +153,7 @@ impl gpu_job::Progress for Shown {
     }
 
     fn cancelled(&self) -> bool {
-        self.stop.0.load(Ordering::Relaxed)
+        self.stop.stopped()
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`demo`] | `demo` |
 //! | [`compare`] | `compare` |
 //! | [`inspect`] | `inspect` |
+//! | [`reidentify`] | `reidentify` |
 //! | [`files`] | `prepare`, `reconstruct`, `phantom` |
 
 mod args;
@@ -15,6 +16,7 @@ mod compare;
 mod demo;
 mod files;
 mod inspect;
+mod reidentify;
 mod stack;
 mod ui;
 
@@ -80,6 +82,7 @@ fn run(command: Command, config: Config, ui: Ui) -> Result<()> {
         Command::Inspect(args) => inspect::inspect(&args, &config, ui),
         Command::Prepare(args) => files::prepare(&args, &config, ui),
         Command::Reconstruct(args) => files::reconstruct(&args, &config, ui),
+        Command::Reidentify(args) => reidentify::reidentify(&args, ui),
         Command::Compare(args) => compare::compare(&args, &config, ui),
         Command::Phantom(args) => files::phantom(&args, ui),
     }

@@ -21,7 +21,7 @@ pub fn classic(study: &Study<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     for series in &all {
         for time in 0..series.frames.len() {
             for slice in 0..study.volume.dim().1 {
-                let name = format!("dicom/{:06}.dcm", files.len() + 1);
+                let name = study.name(files.len() + 1);
                 files.push((name, study.image(series, (&scale, &places), time, slice)?));
             }
         }

@@ -27,7 +27,7 @@ const SOME_BODY_PART: (&str, &str, &str) = ("123037004", "SCT", "Body structure"
 /// [`Error::Limit`] for images that are larger than DICOM can hold, [`Error::Corrupt`] for ones without voxels.
 pub fn enhanced(study: &Study<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     let (scale, places) = (Scale::of(study.volume), Places::of(study.stack));
-    let file = |series: &Series| Ok((format!("dicom/{:06}.dcm", series.number), study.file(series, &scale, &places)?));
+    let file = |series: &Series| Ok((study.name(series.number), study.file(series, &scale, &places)?));
     study.series()?.iter().map(file).collect()
 }
 

@@ -21,6 +21,10 @@ impl Item {
         Self(InMemDicomObject::new_empty())
     }
 
+    pub(super) const fn of(object: InMemDicomObject) -> Self {
+        Self(object)
+    }
+
     fn put(&mut self, tag: Tag, vr: VR, value: PrimitiveValue) {
         self.0.put(DataElement::new(tag, vr, value));
     }

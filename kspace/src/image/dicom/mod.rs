@@ -5,6 +5,7 @@
 //! | [`mod@classic`] | MR Image Storage (A.4), a file for each slice |
 //! | [`mod@enhanced`] | Enhanced MR Image Storage (A.36.2), a file for each series |
 //! | [`common`] | what both hold: patient, study, series, equipment, place, voxels |
+//! | [`identity`] | who the patient is, put back where names may be |
 //! | [`item`] | data elements |
 //!
 //! Values come from an allow-list: nothing in a file names a person, the patient is the scan id. Identifiers are made of the scan id, so
@@ -14,6 +15,7 @@
 mod classic;
 mod common;
 mod enhanced;
+pub mod identity;
 mod item;
 
 use std::collections::BTreeMap;
@@ -93,6 +95,11 @@ impl Study<'_> {
             Series { contrast, set, number, frames, phases: phases.len() }
         });
         Ok(described.collect())
+    }
+
+    /// Path of a file, counted from 1. Of its scan, so that what an older scan left in the folder is not taken for a part of this one.
+    fn name(&self, number: usize) -> String {
+        format!("dicom/{}-{number:06}.dcm", self.scan)
     }
 
     /// Whether the slices are partitions of a slab.
