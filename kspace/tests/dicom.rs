@@ -131,6 +131,7 @@ impl Case {
             scan: &ScanId::of_object("raw", "a", "1"),
             meta: &self.meta(),
             method: "auto, sparse, seed 0",
+            options: "images default",
             version: "0.1.0",
             stack: &stack,
             frames: &self.frames,

@@ -7,7 +7,8 @@ use std::f32::consts::{PI, TAU};
 use contract::prepared::Header;
 use contract::{PreparedMeta, ScanId};
 use kspace::Complex32;
-use kspace::image::dicom::{Frame, Study, classic, enhanced};
+use kspace::image::Frame;
+use kspace::image::dicom::{Study, classic, enhanced};
 use kspace::image::geometry::{Grid, Stack, stack};
 use kspace::numerics::fft::ifft2c;
 use kspace::numerics::resample::resample;
@@ -82,6 +83,7 @@ fn written(header: &Header, stack: &Stack, volume: &Array3<f32>) -> [Vec<Placed>
         scan: &ScanId::of_object("raw", "a", "1"),
         meta: &meta,
         method: "auto",
+        options: "images default",
         version: "0.1.0",
         stack,
         frames: &[Frame { contrast: 0, phase: 0, repetition: 0, set: 0 }],

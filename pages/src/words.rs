@@ -116,7 +116,8 @@ pub fn sentence(text: &str) -> String {
 }
 
 /// Quality numbers that are shares of something.
-const SHARES: [&str; 7] = [
+const SHARES: [&str; 8] = [
+    "without_object",
     "acquired_fraction",
     "calibration_residual",
     "filled_energy",
@@ -142,6 +143,8 @@ pub fn quantity(name: &str) -> String {
         "noise_after" => "Noise around the object".to_owned(),
         "g_factor_95" => "g-factor, 95th percentile".to_owned(),
         "grappa_difference" => "Difference from GRAPPA".to_owned(),
+        "without_object" => "Slices without an object".to_owned(),
+        "worst_ghosting" => "Ghosting of the worst slice".to_owned(),
         "replaced_entries" => "Entries done in another way".to_owned(),
         "g_factor" => "g-factor".to_owned(),
         "calibration_residual" => "Residual on calibration lines".to_owned(),

@@ -116,7 +116,10 @@ async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
     ensure!(manifest.source.sha256 == alone.source.sha256, "the same raw file has two hashes");
     let (slices, names): (BTreeSet<_>, BTreeSet<_>) =
         manifest.outputs.iter().map(|output| output.name.as_str()).partition(|name| name.starts_with("dicom/"));
-    ensure!(slices.contains(format!("dicom/{}-000001.dcm", manifest.scan).as_str()), "there is no DICOM among {slices:?}");
+    ensure!(
+        slices.contains(format!("dicom/{}-000001.dcm", manifest.scan).as_str()),
+        "there is no DICOM among {slices:?}"
+    );
     let expected = [
         "gfactor.nii.gz",
         "image.nii.gz",

@@ -66,10 +66,13 @@ impl Engine<'_> {
         };
         let asymmetry = asymmetry(&work.slice);
         numbers.partial = asymmetry.map(|it| (it.range.1 + 1 - it.range.0) as f64 / images.dim().1 as f64);
+        numbers.left_zero = asymmetry
+            .is_some_and(|it| partial_fourier::way(&it, self.recipe.partial_fourier) != self.recipe.partial_fourier);
         let images = self.complete(images, asymmetry);
         let refined = found.is_some();
         let combination = self.combination(&work, &images, found);
         work.numbers.uncalibrated = self.recipe.combine == Combine::Espirit && combination.how == Combine::Adaptive;
+        work.numbers.combined = combination.how;
         let mut image = combination.apply(&images);
         if refined && combination.maps.dim().0 > 1 && combination.how != Combine::Rss {
             // Maps of two places are shorter where the second fades, so their sum of squares is not that of the coil images.

@@ -202,6 +202,10 @@ pub struct Numbers {
     pub uncalibrated: bool,
     /// Part of k-space between the first and the last acquired line, where the rest was never measured and is estimated.
     pub partial: Option<f64>,
+    /// Whether so little of it lies on both sides of the centre that the rest is left zero, whatever was asked for.
+    pub left_zero: bool,
+    /// What combined the coils.
+    pub combined: Combine,
     /// The noise gain of as many lines with coils that part every folded place.
     pub ideal_gain: f64,
     /// Part of the lines of k-space that was acquired.

@@ -140,6 +140,10 @@ impl Metrics {
         }
         summary.extend(sums.into_iter().map(|(name, (sum, count))| (name.to_owned(), sum / count as f64)));
         summary.insert("replaced_entries".to_owned(), replaced(computed) as f64);
+        let worst = images.iter().filter_map(|image| image.ghosting).reduce(f64::max);
+        summary.extend(worst.map(|worst| ("worst_ghosting".to_owned(), worst)));
+        let blind = images.iter().filter(|image| !image.object).count();
+        summary.insert("without_object".to_owned(), ratio(blind as f64, images.len() as f64));
         let (filled, acquired) =
             computed.iter().fold((0.0, 0.0), |sum, entry| (sum.0 + entry.filled_energy, sum.1 + entry.acquired_energy));
         summary.insert("filled_energy".to_owned(), ratio(filled, filled + acquired));

@@ -32,7 +32,6 @@ use std::time::Instant;
 
 use contract::manifest::{Source, Timing};
 use contract::{DevicePreference, ImageOptions, Manifest, Method, Record, ScanId};
-use kspace::image::geometry::Grid;
 use kspace::prepared::Reader;
 use store::{Location, Store};
 
@@ -97,8 +96,8 @@ impl Request {
 /// Blocks until done; never call it from asynchronous code without `spawn_blocking`.
 ///
 /// # Errors
-/// [`JobError`], which says with what code the process ends. Nothing is half-written: without a manifest there is no
-/// result.
+/// [`JobError`], which says with what code the process ends. Without a manifest there is no result. Where another result lay in the same
+/// place, its manifest stays until the new one takes its place, and the hashes in it tell files of the one from files of the other.
 pub fn reconstruct(request: &Request, progress: &dyn Progress) -> Result<Manifest, JobError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -130,20 +129,16 @@ impl Job<'_> {
         let scan = self.scan(&reader)?;
         let manifest_at = request.out.join(contract::keys::MANIFEST_NAME);
         let found = self.runtime.block_on(self.store.get_object(&manifest_at))?;
-        if let Some(found) = &found
-            && let Ok(manifest) = Manifest::from_json(&found.bytes)
-            && same(&manifest, &scan, request)
-        {
+        let earlier = found.as_ref().and_then(|found| Manifest::from_json(&found.bytes).ok());
+        if let Some(manifest) = earlier.as_ref().filter(|manifest| same(manifest, &scan, request)) {
             tracing::info!(%scan, "the result exists already");
-            return Ok(manifest);
+            return Ok(manifest.clone());
         }
         let opened = started.elapsed().as_secs_f64();
 
         let chosen = if request.recipe.trains() { Some(device::choose(request.device)?) } else { None };
         let mut plan = plan::Plan::new(&reader, request, chosen.as_ref())?;
-        let grid = Grid::of(&reader.meta.header);
-        let grid = if request.images.interpolate { grid.interpolated(&reader.meta.header) } else { grid };
-        let finish = Finish { grid, factor: plan.factor };
+        let finish = Finish::new(&reader.meta.header, request.images.interpolate, plan.factor);
         let device = chosen.as_ref().map_or_else(|| "cpu".to_owned(), |chosen| chosen.name.clone());
         let tool = config::tool(request.image_digest.clone());
         let identity = Identity {
@@ -201,6 +196,7 @@ impl Job<'_> {
             stack: &stack,
             metrics: &metrics,
             images: &request.images,
+            earlier: earlier.as_ref(),
         };
         outputs.all(&result, &mut manifest)?;
         outputs.manifest(&manifest_at, &manifest, found.as_ref().map(|object| &object.info))?;

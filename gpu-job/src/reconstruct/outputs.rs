@@ -29,6 +29,8 @@ pub(super) struct Result<'a> {
     pub(super) stack: &'a Stack,
     pub(super) metrics: &'a Metrics,
     pub(super) images: &'a ImageOptions,
+    /// What lies in the same place until now.
+    pub(super) earlier: Option<&'a Manifest>,
 }
 
 /// Where the files of a result go.
@@ -64,10 +66,13 @@ impl Outputs<'_> {
             volume("noise.nii.gz", map, nifti::Content::Noise)?;
         }
         let method = format!("{}, {}, seed {}", manifest.method, manifest.refine, manifest.seed);
+        let sharing = |name: &str| manifest.parameters.get(name).map_or_else(|| "1".to_owned(), ToString::to_string);
+        let options = format!("images {images}, slab {}, warm {}", sharing("slab"), sharing("warm"));
         let study = dicom::Study {
             scan: &manifest.scan,
             meta,
             method: &method,
+            options: &options,
             version: &manifest.tool.version,
             stack: &stack.placed,
             frames: &stack.frames,
@@ -107,6 +112,15 @@ impl Outputs<'_> {
         let mut mask = Vec::new();
         mask::encode(&mut mask, &mask::of_lines(meta, result.mask.view()))?;
         written.push(self.put("metrics.json", "application/json", metrics.to_json()?)?);
+        // Nothing may be deleted, so the report and the manifest are still to come and everything else of an earlier result stays.
+        let earlier = result.earlier.into_iter().flat_map(|earlier| &earlier.outputs);
+        let left =
+            earlier.filter(|old| old.name != REPORT_NAME && written.iter().all(|new| new.name != old.name)).count();
+        if left > 0 {
+            manifest.warnings.push(format!(
+                "{left} files of an earlier result lie in the same folder and are not part of this one, which its manifest lists"
+            ));
+        }
         manifest.outputs = written;
         manifest.timings.push(Timing { stage: "write".to_owned(), seconds: started.elapsed().as_secs_f64() });
         let sources =

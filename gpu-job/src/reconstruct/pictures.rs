@@ -1,6 +1,6 @@
 //! What a person sees of a result: 8-bit pictures in display orientation.
 
-use kspace::image::geometry::Display;
+use kspace::image::display::Display;
 use kspace::image::png;
 use kspace::numerics::resample::resize;
 use ndarray::{Array2, ArrayView4, Axis, s};

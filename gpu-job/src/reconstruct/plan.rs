@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use contract::images::Combine;
 use contract::manifest::Decision;
 use contract::prepared::{Sampling, Step};
 use contract::{Method, PreparedMeta, Refine};
@@ -187,6 +188,24 @@ impl Plan {
                 ),
             );
         }
+        let left_zero = count(|numbers| numbers.left_zero);
+        if left_zero > 0 {
+            self.warnings.push(format!(
+                "too few lines lie on both sides of the centre of k-space in {left_zero} of {} entries: those that were never measured are left zero",
+                numbers.len()
+            ));
+        }
+        let ways = Combine::ALL.map(|how| (how, numbers.iter().filter(|numbers| numbers.combined == how).count()));
+        let ways: Vec<String> = ways
+            .into_iter()
+            .filter(|(_, entries)| *entries > 0)
+            .map(|(how, entries)| format!("{how} for {entries} of {} entries", numbers.len()))
+            .collect();
+        self.decide(
+            "sensitivities that combined the coils",
+            ways.join(", "),
+            "those of a refinement, of ESPIRiT, are taken where there was one, others as asked",
+        );
         let uncalibrated = count(|numbers| numbers.uncalibrated);
         if uncalibrated > 0 {
             self.warnings.push(format!(

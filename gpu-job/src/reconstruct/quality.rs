@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use contract::PreparedMeta;
 use contract::manifest::Check;
-use contract::prepared::{Entry, Sampling};
+use contract::prepared::Entry;
 use kspace::Complex32;
-use kspace::numerics::quality::{self, percentile};
+use kspace::numerics::quality::{self, Fold, percentile};
 use ndarray::{Array2, Zip};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub struct ImageQuality {
     /// Relative difference, in the 2-norm over the object, from the image of plain GRAPPA after the best scale.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grappa_difference: Option<f64>,
+    /// Whether anything rises from the noise; without it the other numbers are unknown.
+    #[serde(default)]
+    pub object: bool,
 }
 
 impl ImageQuality {
@@ -63,7 +66,7 @@ impl ImageQuality {
         image: &Image,
         noise: Option<&Array2<f32>>,
         g: Option<&Array2<f32>>,
-        sampling: &Sampling,
+        fold: (usize, Fold),
     ) -> Self {
         let magnitude = image.image.mapv(Complex32::norm);
         let object = quality::object(&magnitude);
@@ -81,14 +84,14 @@ impl ImageQuality {
         });
         let grappa = image.compared.as_ref().and_then(|compared| compared.grappa.as_ref());
         Self {
+            object: object.iter().any(|inside| *inside),
             noise_before: noise.and_then(|noise| of_object(noise, 0.5)),
             snr: ratio.and_then(|ratio| of_object(&ratio, 0.5)),
             noise_after,
             snr_after: signal.zip(noise_after).and_then(|(signal, noise)| (noise > 0.0).then(|| signal / noise)),
             g_factor: g.and_then(|g| of_object(g, 0.5)),
             g_factor_95: g.and_then(|g| of_object(g, 0.95)),
-            ghosting: noise_after
-                .and_then(|noise| quality::ghosting(&magnitude, &object, sampling.acceleration, noise)),
+            ghosting: noise_after.and_then(|noise| quality::ghosting(&magnitude, &object, fold, noise)),
             grappa_difference: grappa.and_then(|grappa| quality::difference(&magnitude, grappa, &object)),
         }
     }
@@ -104,7 +107,7 @@ struct Limit {
     broken: &'static str,
 }
 
-const LIMITS: [Limit; 6] = [
+const LIMITS: [Limit; 8] = [
     Limit {
         name: "calibration_residual",
         limit: 0.9,
@@ -127,11 +130,25 @@ const LIMITS: [Limit; 6] = [
         broken: "copies of the object show around it: look for aliasing, motion or pulsation",
     },
     Limit {
+        name: "worst_ghosting",
+        limit: 0.3,
+        smallest: false,
+        kept: "no single slice shows strong copies of the object",
+        broken: "one slice or a few show strong copies of the object: the chart of ghosting says which",
+    },
+    Limit {
         name: "snr",
         limit: 3.0,
         smallest: true,
         kept: "the signal is well above the noise that is left without refinement",
         broken: "the signal is hardly above the noise that is left without refinement: fine detail may be made of noise, or smoothed with it",
+    },
+    Limit {
+        name: "without_object",
+        limit: 0.5,
+        smallest: false,
+        kept: "most slices show an object that rises from the noise",
+        broken: "no object rises from the noise in more than half of the slices, and nothing else could be checked there: a very low signal, or a failed scan",
     },
     Limit {
         name: "grappa_difference",
@@ -153,7 +170,7 @@ const LIMITS: [Limit; 6] = [
 pub(super) fn all(meta: &PreparedMeta, finish: &Finish, images: &[Image], numbers: &[Numbers]) -> Vec<ImageQuality> {
     let one = |((entry, image), numbers): ((&Entry, &Image), &Numbers)| {
         let (noise, g) = (finish.noise(image, numbers), Finish::g_factor(image, numbers));
-        ImageQuality::new(image, noise.as_ref(), g.as_ref(), &entry.sampling)
+        ImageQuality::new(image, noise.as_ref(), g.as_ref(), (entry.sampling.acceleration, finish.fold))
     };
     meta.entries.par_iter().zip(images).zip(numbers).map(one).collect()
 }
@@ -191,11 +208,11 @@ mod tests {
         // Outside the object both are far larger.
         let noise = magnitude.mapv(|value| if value > 0.0 { 2.0 } else { 50.0 });
         let g = magnitude.mapv(|value| if value > 0.0 { 1.25 } else { 9.0 });
-        let sampling = Sampling { acceleration: 2, offset: 0, acs_first: 20, acs_lines: 24, first: 0, last: 63 };
-        let found = ImageQuality::new(&image, Some(&noise), Some(&g), &sampling);
+        let fold = (2, Fold { rows: 64.0, first: 0.0 });
+        let found = ImageQuality::new(&image, Some(&noise), Some(&g), fold);
         assert_eq!((found.noise_before, found.snr), (Some(2.0), Some(4.0)));
         assert_eq!((found.g_factor, found.g_factor_95, found.grappa_difference), (Some(1.25), Some(1.25), None));
-        let blind = ImageQuality::new(&image, None, None, &sampling);
+        let blind = ImageQuality::new(&image, None, None, fold);
         assert_eq!((blind.noise_before, blind.snr, blind.g_factor), (None, None, None));
     }
 

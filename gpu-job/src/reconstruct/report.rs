@@ -1,10 +1,10 @@
 //! The page that says whether the images can be trusted.
 
 use contract::{Manifest, Method, PreparedMeta};
-use kspace::image::geometry::Display;
+use kspace::image::display::Display;
 use pages::report::{Compared, Curve, Difference, Frame, Map, Named, Report, Series, Sheet, Slices, Space, render};
 
-use super::metrics::Metrics;
+use super::metrics::{EntryMetrics, Metrics};
 use super::pictures::{self, DIFFERENCE_WHITE, Painter};
 use super::volume::Stack;
 use crate::error::JobError;
@@ -82,16 +82,24 @@ impl Sources<'_> {
 
     /// Training curves of the compared slices' networks, or of the first that were trained.
     fn curves(&self) -> Vec<Curve> {
-        let trained = self.metrics.entries.iter().enumerate().filter(|(_, entry)| !entry.curve.is_empty());
-        let all: Vec<Curve> =
-            trained.map(|(at, entry)| Curve { name: format!("entry {at}"), points: entry.curve.clone() }).collect();
+        let name = if self.stack.frames.len() > 1 { "image" } else { "slice" };
+        let trained = self.entries().enumerate().filter(|(_, entry)| !entry.curve.is_empty());
+        let curve = |(at, entry): (usize, &EntryMetrics)| Curve {
+            name: format!("{name} {}", at + 1),
+            points: entry.curve.clone(),
+        };
+        let all: Vec<Curve> = trained.map(curve).collect();
         let shown = all.len().min(6);
         (0..shown).map(|at| all[at * all.len() / shown].clone()).collect()
     }
 
-    /// Numbers of each entry.
+    /// What was acquired, by frame and in it by slice.
+    fn entries(&self) -> impl Iterator<Item = &EntryMetrics> {
+        self.stack.order.iter().map(|entry| &self.metrics.entries[*entry])
+    }
+
+    /// Numbers of each image.
     fn series(&self) -> Vec<Series> {
-        let entries = &self.metrics.entries;
         let limit = |name: &str| self.manifest.checks.iter().find(|check| check.name == name).map(|check| check.limit);
         let mut all = Vec::new();
         let mut add = |name: &str, values: Vec<Option<f64>>, limit: Option<f64>| {
@@ -100,10 +108,10 @@ impl Sources<'_> {
                 all.push(Series { name: name.to_owned(), unit: String::new(), values, limit });
             }
         };
-        let residuals = entries.iter().map(|entry| entry.calibration_residual).collect();
+        let residuals = self.entries().map(|entry| entry.calibration_residual).collect();
         add("calibration residual", residuals, limit("calibration_residual"));
-        add("SNR", entries.iter().map(|entry| entry.image.snr).collect(), limit("snr"));
-        add("ghosting", entries.iter().map(|entry| entry.image.ghosting).collect(), limit("ghosting"));
+        add("SNR", self.entries().map(|entry| entry.image.snr).collect(), limit("snr"));
+        add("ghosting", self.entries().map(|entry| entry.image.ghosting).collect(), limit("ghosting"));
         all
     }
 }

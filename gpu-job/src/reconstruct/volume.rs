@@ -26,6 +26,8 @@ pub(super) struct Stack {
     pub(super) g_factor: Option<Array4<f32>>,
     /// What the frames are.
     pub(super) frames: Vec<Frame>,
+    /// Number of the entry of each image that was acquired, by frame and in it by slice.
+    pub(super) order: Vec<usize>,
     /// Slices of the first frame by plain methods, by their place in the volume.
     pub(super) compared: Vec<(usize, Compared)>,
     pub(super) placed: geometry::Stack,
@@ -50,15 +52,15 @@ impl Stack {
         let (rows, columns) = images.first().map_or((0, 0), |image| image.image.dim());
         let shape = (frames.len(), slices.len(), rows, columns);
         let mut volume = Array4::zeros(shape);
-        let mut filled = vec![false; frames.len() * slices.len()];
+        let mut filled = vec![None; frames.len() * slices.len()];
         let mut noise = Some(Array4::zeros(shape));
         let mut g_factor = images.iter().any(|image| image.gain.is_some()).then(|| Array4::ones(shape));
         let mut compared = Vec::new();
-        for ((entry, image), numbers) in meta.entries.iter().zip(images).zip(numbers) {
+        for (number, ((entry, image), numbers)) in meta.entries.iter().zip(images).zip(numbers).enumerate() {
             let at = frames.iter().position(|known| *known == Frame::from(entry));
             let slice = slices.iter().position(|(number, _)| *number == entry.slice);
             let (Some(at), Some(slice)) = (at, slice) else { continue };
-            if std::mem::replace(&mut filled[at * slices.len() + slice], true) {
+            if filled[at * slices.len() + slice].replace(number).is_some() {
                 return Err(JobError::BadData(format!(
                     "the prepared file holds slice {} twice for one contrast, phase, repetition and set: prepare the raw file again",
                     entry.slice
@@ -78,11 +80,12 @@ impl Stack {
         let rows: Vec<usize> = slices.iter().map(|(_, row)| *row).collect();
         let placed = geometry::stack(&meta.header, &finish.grid, positions.select(Axis(0), &rows).view());
         let mut warnings = placed.warnings.clone();
-        let missing = filled.iter().filter(|filled| !**filled).count();
+        let missing = filled.iter().filter(|filled| filled.is_none()).count();
         if missing > 0 {
             warnings.push(format!("{missing} of {} images were not acquired and are zero", filled.len()));
         }
-        Ok(Self { images: volume, noise, g_factor, frames, compared, placed, warnings })
+        let order = filled.into_iter().flatten().collect();
+        Ok(Self { images: volume, noise, g_factor, frames, order, compared, placed, warnings })
     }
 
     /// Magnitudes `[frame, slice, y, x]`.
@@ -176,7 +179,6 @@ fn ordered_slices(meta: &PreparedMeta, positions: &Array2<f32>) -> Vec<(u16, usi
 #[cfg(test)]
 mod tests {
     use contract::prepared::{Entry, Header, Sampling};
-    use kspace::image::geometry::Grid;
 
     use super::*;
 
@@ -220,7 +222,7 @@ mod tests {
         let known =
             |at: usize| Numbers { noise_variance: (at != 7).then_some(8.0), acquired: 0.25, ..Numbers::default() };
         let known: Vec<Numbers> = (0..numbers.len()).map(known).collect();
-        let finish = Finish { grid: Grid::of(&meta.header), factor: Some(3.0) };
+        let finish = Finish::new(&meta.header, false, Some(3.0));
         Stack::new(&meta, &finish, &positions(z), images, &known)
     }
 
@@ -239,6 +241,7 @@ mod tests {
     fn frames_come_first_and_holes_are_zero_and_said() {
         let stack = stack(&[(1, 0), (0, 1), (0, 0)], &[5.0, 0.0, 0.0], true).unwrap();
         assert_eq!(values(&stack), [3.0, 1.0, 2.0, 0.0]);
+        assert_eq!(stack.order, [2, 0, 1]);
         assert!(stack.warnings.iter().any(|warning| warning.contains("1 of 4 images")), "{:?}", stack.warnings);
     }
 

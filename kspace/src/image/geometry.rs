@@ -7,20 +7,15 @@
 use contract::prepared::{GEOMETRY_LENGTH, Header};
 use ndarray::{Array2, ArrayView2, s};
 
-use crate::numerics::resample::resize;
-
-/// Fields of view closer than this are the same, and so are the sides of a pixel.
+/// Fields of view closer than this are the same.
 const SAME: f64 = 0.01;
 /// Cosine of the angle above which slices are not parallel: one degree.
 const PARALLEL: f64 = 0.99985;
 /// Slice distances that differ by more than this share are uneven.
 const UNEVEN: f64 = 0.02;
-/// Longest side of a displayed image after its pixels were made square.
-const MAX_DISPLAY: f64 = 4096.0;
+pub(super) type Vector = [f64; 3];
 
-type Vector = [f64; 3];
-
-fn dot(a: Vector, b: Vector) -> f64 {
+pub(super) fn dot(a: Vector, b: Vector) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
@@ -96,13 +91,24 @@ impl Affine {
     }
 }
 
-/// A stack of parallel slices in space.
+/// Where the image of one slice is, LPS, mm.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pose {
+    /// Centre of the first voxel.
+    pub first: [f64; 3],
+    /// Unit vectors along a row and along a column of the image.
+    pub directions: [[f64; 3]; 2],
+}
+
+/// A stack of slices in space.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {
     /// Voxel to RAS.
     pub affine: Affine,
     /// Size of a voxel along x, y and from slice to slice, mm.
     pub voxel_mm: [f64; 3],
+    /// Every slice as the scanner states it, also where no affine holds for all of them; empty where orientation is unknown.
+    pub poses: Vec<Pose>,
     /// What a person should know before trusting the geometry.
     pub warnings: Vec<String>,
 }
@@ -121,11 +127,21 @@ pub fn stack(header: &Header, grid: &Grid, geometry: ArrayView2<'_, f32>) -> Sta
     let parallel = poses.iter().all(|pose| dot(unit(pose[3]), unit(poses[0][3])) > PARALLEL);
     let (Some(first), Some(last), true) = (poses.first(), poses.last(), header.geometry_known) else {
         warnings.push("orientation unknown: the images have voxel sizes but no place in the patient".to_owned());
-        return Stack { affine: centred(grid, voxel_mm, poses.len()), voxel_mm, warnings };
+        return Stack { affine: centred(grid, voxel_mm, poses.len()), voxel_mm, poses: Vec::new(), warnings };
     };
+    let (centre_x, centre_y) = ((grid.columns / 2) as f64, (grid.rows / 2) as f64);
+    let pose = |[position, read, phase, _]: &[Vector; 4]| {
+        let directions = [unit(*read), unit(*phase)];
+        let [x, y] = [voxel_mm[0] * centre_x, voxel_mm[1] * centre_y];
+        let first = std::array::from_fn(|axis| position[axis] - directions[0][axis] * x - directions[1][axis] * y);
+        Pose { first, directions }
+    };
+    let placed: Vec<Pose> = poses.iter().map(pose).collect();
     if !parallel {
-        warnings.push("slices are not parallel: one volume cannot hold their orientation".to_owned());
-        return Stack { affine: centred(grid, voxel_mm, poses.len()), voxel_mm, warnings };
+        warnings.push(
+            "slices are not parallel: one volume cannot hold their orientation, which the DICOM files have".to_owned(),
+        );
+        return Stack { affine: centred(grid, voxel_mm, poses.len()), voxel_mm, poses: placed, warnings };
     }
 
     let [position, read, phase, slice] = [first[0], unit(first[1]), unit(first[2]), unit(first[3])];
@@ -137,12 +153,16 @@ pub fn stack(header: &Header, grid: &Grid, geometry: ArrayView2<'_, f32>) -> Sta
         } else {
             let steps = poses.windows(2).map(|pair| dot(difference(pair[1][0], pair[0][0]), slice));
             if steps.into_iter().any(|it| (it - step).abs() > UNEVEN * step.abs()) {
-                warnings.push("slices are unevenly spaced: the volume has their mean distance".to_owned());
+                warnings.push(
+                    "slices are unevenly spaced: the volume has their mean distance, the DICOM files have their places"
+                        .to_owned(),
+                );
             }
             let sideways = dot(along, along) - dot(along, slice).powi(2);
             if sideways.max(0.0).sqrt() > 0.5 * voxel_mm[0].min(voxel_mm[1]) {
                 warnings.push(
-                    "slices are shifted against each other in their plane: only the first is in place".to_owned(),
+                    "slices are shifted against each other in their plane: only the first is in place in the volume"
+                        .to_owned(),
                 );
             }
             voxel_mm[2] = step;
@@ -151,14 +171,13 @@ pub fn stack(header: &Header, grid: &Grid, geometry: ArrayView2<'_, f32>) -> Sta
     let lps: [Vector; 3] =
         [read.map(|v| v * voxel_mm[0]), phase.map(|v| v * voxel_mm[1]), slice.map(|v| v * voxel_mm[2])];
     voxel_mm[2] = voxel_mm[2].abs();
-    let (centre_x, centre_y) = ((grid.columns / 2) as f64, (grid.rows / 2) as f64);
     let matrix = std::array::from_fn(|axis| {
         let sign = if axis < 2 { -1.0 } else { 1.0 };
         let origin = position[axis] - lps[0][axis] * centre_x - lps[1][axis] * centre_y;
         // Adding zero turns -0 into 0.
         [lps[0][axis], lps[1][axis], lps[2][axis], origin].map(|value| sign * value + 0.0)
     });
-    Stack { affine: Affine { matrix, known: true }, voxel_mm, warnings }
+    Stack { affine: Affine { matrix, known: true }, voxel_mm, poses: placed, warnings }
 }
 
 /// Voxel sizes along the axes, the middle voxel at the origin.
@@ -173,88 +192,8 @@ fn centred(grid: &Grid, voxel_mm: [f64; 3], slices: usize) -> Affine {
     Affine { matrix, known: false }
 }
 
-/// How to show a slice as radiologists expect it: a transverse slice seen from the feet with the nose up, a coronal one
-/// from the front and a sagittal one from the left, both with the head up. The patient's left is on the right.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Display {
-    transpose: bool,
-    flip_rows: bool,
-    flip_columns: bool,
-    /// Height over width of a pixel, before transposing.
-    aspect: f64,
-}
-
-impl Display {
-    /// The display of slices of `stack`. With an unknown orientation rows and columns stay as they are.
-    #[must_use]
-    pub fn of(stack: &Stack) -> Self {
-        let aspect = stack.voxel_mm[1] / stack.voxel_mm[0];
-        let aspect = if aspect.is_finite() && (aspect - 1.0).abs() > SAME { aspect } else { 1.0 };
-        if !stack.affine.known {
-            return Self { transpose: false, flip_rows: false, flip_columns: false, aspect };
-        }
-        let [columns, rows, normal] = [0, 1, 2].map(|column| stack.affine.lps(column));
-        let largest = (0..3).max_by(|a, b| normal[*a].abs().total_cmp(&normal[*b].abs())).unwrap_or(2);
-        let (left, back, feet) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]);
-        let (right, down) = match largest {
-            0 => (back, feet),
-            1 => (left, feet),
-            _ => (left, back),
-        };
-        let transpose = dot(columns, down).abs() > dot(columns, right).abs();
-        let (across, along) = if transpose { (rows, columns) } else { (columns, rows) };
-        Self { transpose, flip_rows: dot(along, down) < 0.0, flip_columns: dot(across, right) < 0.0, aspect }
-    }
-
-    /// From (column, row, slice, 1) of slices as they are shown, with `shown` rows and columns, to where `affine` puts the voxels of slices of
-    /// `native` rows and columns.
-    #[must_use]
-    pub fn affine(&self, affine: &Affine, native: (usize, usize), shown: (usize, usize)) -> [[f64; 4]; 3] {
-        // Along each shown axis the native index is `scale * index + start`.
-        let along = |count: usize, native: usize, flipped: bool| {
-            let scale = native as f64 / count.max(1) as f64;
-            let start = 0.5 * scale - 0.5;
-            if flipped { (-scale, native as f64 - 1.0 - start) } else { (scale, start) }
-        };
-        let (across, down) = if self.transpose { (native.0, native.1) } else { (native.1, native.0) };
-        let (columns, rows) = (along(shown.1, across, self.flip_columns), along(shown.0, down, self.flip_rows));
-        let (of_columns, of_rows) = if self.transpose { (1, 0) } else { (0, 1) };
-        affine.matrix.map(|row| {
-            let (column, down) = (row[of_columns], row[of_rows]);
-            [column * columns.0, down * rows.0, row[2], row[3] + column * columns.1 + down * rows.1]
-        })
-    }
-
-    /// A slice `[y, x]` turned for display, with square pixels.
-    #[must_use]
-    pub fn apply(&self, image: &Array2<f32>) -> Array2<f32> {
-        let (rows, columns) = image.dim();
-        let (mut tall, mut wide) = (rows as f64 * self.aspect.max(1.0), columns as f64 / self.aspect.min(1.0));
-        let shrink = (MAX_DISPLAY / tall.max(wide)).min(1.0);
-        tall *= shrink;
-        wide *= shrink;
-        let mut view = if self.aspect == 1.0 {
-            image.clone()
-        } else {
-            resize(image, (tall.round() as usize).max(1), (wide.round() as usize).max(1))
-        };
-        if self.transpose {
-            view = view.reversed_axes();
-        }
-        if self.flip_rows {
-            view.invert_axis(ndarray::Axis(0));
-        }
-        if self.flip_columns {
-            view.invert_axis(ndarray::Axis(1));
-        }
-        view.as_standard_layout().into_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use ndarray::array;
-
     use super::*;
 
     fn header(matrix: [usize; 3], encoded_y: f64) -> Header {
@@ -329,53 +268,14 @@ mod tests {
         assert!(said(&[z(0.), pose([0., 9., 5.], TRANSVERSE)]).contains("shifted"));
         let tilted = pose([0., 0., 5.], [1., 0., 0., 0., 0., 1., 0., -1., 0.]);
         assert!(said(&[z(0.), tilted]).contains("not parallel"));
+        // Each slice keeps its own place all the same.
+        let uneven = stack(&header, &grid, rows(&[z(0.), z(5.), tilted]).view());
+        let firsts: Vec<Vector> = uneven.poses.iter().map(|pose| pose.first).collect();
+        assert_eq!(firsts, [[-120.0, -100.0, 0.0], [-120.0, -100.0, 5.0], [-120.0, 0.0, -95.0]]);
+        assert_eq!(uneven.poses[2].directions, [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]);
         let unknown = Header { geometry_known: false, ..header.clone() };
         let unknown = stack(&unknown, &grid, rows(&[z(0.)]).view());
         assert!(!unknown.affine.known && unknown.warnings.len() == 1);
         assert_eq!(unknown.affine.matrix[0], [4.0, 0.0, 0.0, -120.0]);
-    }
-
-    #[test]
-    fn every_orientation_is_shown_upright() {
-        // Each image has one bright corner: the voxel furthest to the patient's left and back (transverse), left and
-        // feet (coronal), back and feet (sagittal). It belongs at the lower right.
-        let header = header([2, 2, 1], 200.0);
-        let grid = Grid { columns: 2, rows: 2, first_row: 0, voxel_mm: [1.0; 3], kept_rows: 2 };
-        let axes = [[1f32, 0., 0.], [0., 1., 0.], [0., 0., 1.]];
-        for (normal, right, down) in
-            [(2, [1., 0., 0.], [0., 1., 0.]), (1, axes[0], [0., 0., -1.]), (0, axes[1], [0., 0., -1.])]
-        {
-            let plane: Vec<usize> = (0..3).filter(|axis| *axis != normal).collect();
-            for (read, phase) in [(plane[0], plane[1]), (plane[1], plane[0])] {
-                for (sign_read, sign_phase) in [(1f32, 1f32), (1., -1.), (-1., 1.), (-1., -1.)] {
-                    let (read, phase) = (axes[read].map(|v| v * sign_read), axes[phase].map(|v| v * sign_phase));
-                    let mut directions = [0.0; 9];
-                    [read, phase, axes[normal]]
-                        .concat()
-                        .iter()
-                        .enumerate()
-                        .for_each(|(at, value)| directions[at] = *value);
-                    let stack = stack(&header, &grid, rows(&[pose([0.; 3], directions)]).view());
-                    let score = |x: usize, y: usize| -> f32 {
-                        (0..3).map(|a| (read[a] * x as f32 + phase[a] * y as f32) * (right[a] + down[a])).sum()
-                    };
-                    let image = Array2::from_shape_fn((2, 2), |(y, x)| score(x, y));
-                    let shown = Display::of(&stack).apply(&image);
-                    let most = image.fold(f32::MIN, |most, value| most.max(*value));
-                    assert_eq!(shown[[1, 1]], most, "{read:?} {phase:?}");
-                    assert!(shown[[0, 0]] < shown[[0, 1]] && shown[[0, 0]] < shown[[1, 0]]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn display_has_square_pixels() {
-        let grid = Grid { columns: 4, rows: 2, first_row: 0, voxel_mm: [1.0, 2.0, 1.0], kept_rows: 2 };
-        let unknown = Header { geometry_known: false, ..header([4, 2, 1], 200.0) };
-        let stack = stack(&unknown, &grid, Array2::zeros((1, 12)).view());
-        let shown = Display::of(&stack).apply(&array![[0., 0., 0., 0.], [1., 1., 1., 1.]]);
-        assert_eq!(shown.dim(), (4, 4));
-        assert!(shown[[0, 0]] < shown[[2, 0]]);
     }
 }

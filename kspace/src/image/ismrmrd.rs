@@ -65,10 +65,10 @@ pub fn encode(study: &Study<'_>) -> Result<Vec<u8>> {
     if frames * slices * rows * columns == 0 || study.frames.len() != frames {
         return Err(Error::corrupt("image", "no voxels, or frames of no contrast", "at least one image"));
     }
-    let largest = rows.max(columns).max(slices);
+    let largest = rows.max(columns).max(frames * slices);
     if largest > usize::from(u16::MAX) {
         return Err(Error::Limit {
-            what: "rows, columns or slices of an ISMRMRD image",
+            what: "rows, columns or number of ISMRMRD images",
             found: largest as u64,
             limit: u16::MAX.into(),
         });
@@ -114,7 +114,7 @@ fn file(study: &Study<'_>, (frames, slices, rows, columns): (usize, usize, usize
 /// Extent of an image and the thickness of its slice, mm.
 fn field_of_view(Study { grid, header, .. }: &Study<'_>) -> [f64; 3] {
     let [x, y, _] = grid.voxel_mm;
-    [x * grid.columns as f64, y * grid.rows as f64, header.recon_field_of_view_mm[2]]
+    [x * grid.columns as f64, y * grid.rows as f64, header.field_of_view_mm[2]]
 }
 
 /// The header of image `number`.

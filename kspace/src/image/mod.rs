@@ -3,7 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`dicom`] | MR images for viewers and archives |
-//! | [`geometry`] | voxel grid, crop to the field of view that was asked for, affine, upright display |
+//! | [`display`] | slices upright, with square pixels |
+//! | [`geometry`] | voxel grid, crop to the field of view that was asked for, places of slices |
 //! | [`ismrmrd`] | images for tools of the research community |
 //! | [`mask`] | where k-space was sampled, as a picture |
 //! | [`nifti`] | magnitude volumes as NIfTI-1 |
@@ -12,6 +13,7 @@
 //! Images are `[y, x]`: rows along the phase direction, columns along the readout direction.
 
 pub mod dicom;
+pub mod display;
 pub mod geometry;
 pub mod ismrmrd;
 pub mod mask;

@@ -48,12 +48,18 @@ pub fn missing(range: (usize, usize), lines: usize, acceleration: usize) -> Opti
     })
 }
 
+/// What is done where `how` is asked for: with too few lines on both sides of the centre the phase is unknown.
+#[must_use]
+pub const fn way(asymmetry: &Asymmetry, how: PartialFourier) -> PartialFourier {
+    if asymmetry.symmetric < LEAST_SYMMETRIC { PartialFourier::ZeroFill } else { how }
+}
+
 /// Coil images `[coil, y, x]` with what was never measured zero-filled or estimated. Lines that were measured stay, except for the edge of
 /// `ZeroFill` and in `Homodyne`, which have the same image through other lines. With fewer than 8 lines on both sides of the
 /// centre the phase is unknown and they are zero-filled.
 #[must_use]
 pub fn complete(images: &Array3<Complex32>, asymmetry: &Asymmetry, how: PartialFourier) -> Array3<Complex32> {
-    let how = if asymmetry.symmetric < LEAST_SYMMETRIC { PartialFourier::ZeroFill } else { how };
+    let how = way(asymmetry, how);
     let completed: Vec<Array2<Complex32>> = (0..images.len_of(Axis(0)))
         .into_par_iter()
         .map(|coil| {

@@ -72,19 +72,37 @@ pub fn background_noise(magnitude: &Array2<f32>, object: &Array2<bool>) -> Optio
     Some(f64::from(*values.select_nth_unstable_by(at, f32::total_cmp).1) / deviations)
 }
 
+/// The field of view that was encoded, of which an image shows the middle where more was encoded than asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fold {
+    /// Its extent in rows of the image.
+    pub rows: f64,
+    /// Rows of it before the first of the image.
+    pub first: f64,
+}
+
 /// Signal of copies of the object that undersampling by R folds on what lies around it, over the signal of the object. The copies lie
-/// n / R, 2 n / R, ... rows further; where one of them falls beside the object, the typical energy less that of the noise there is
+/// n / R, 2 n / R, ... rows further, n being the rows of `fold`, and come in again at its other end; where one of them falls beside the object, the typical energy less that of the noise there is
 /// theirs: `sqrt(max(M² - 2 ln(2) s², 0)) / median(m of the object)`, M the median there and s the `noise` of [`background_noise`]. Medians, since dim
 /// tissue beside the object would be taken for a ghost; ghosts as weak as the noise are not seen. `None` without undersampling, or where the object fills the rows.
 #[must_use]
-pub fn ghosting(magnitude: &Array2<f32>, object: &Array2<bool>, acceleration: usize, noise: f64) -> Option<f64> {
+pub fn ghosting(
+    magnitude: &Array2<f32>,
+    object: &Array2<bool>,
+    (acceleration, fold): (usize, Fold),
+    noise: f64,
+) -> Option<f64> {
     if acceleration < 2 {
         return None;
     }
     let rows = magnitude.nrows();
     let near = grown(object, MARGIN);
     let copied = |row: usize, column: usize| {
-        (1..acceleration).any(|copy| object[[(row + copy * rows / acceleration) % rows, column]])
+        (1..acceleration).any(|copy| {
+            let moved = row as f64 + fold.first + copy as f64 * fold.rows / acceleration as f64;
+            let from = (moved % fold.rows - fold.first).round();
+            from >= 0.0 && (from as usize) < rows && object[[from as usize, column]]
+        })
     };
     let mut beside = Vec::new();
     for ((row, column), value) in magnitude.indexed_iter() {
@@ -136,6 +154,9 @@ mod tests {
     use super::*;
     use crate::Complex32;
 
+    /// That of the test images.
+    const WHOLE: Fold = Fold { rows: 120.0, first: 0.0 };
+
     fn inside(row: usize, column: usize) -> bool {
         ((row as f32 - 60.0) / 24.0).hypot((column as f32 - 50.0) / 36.0) < 1.0
     }
@@ -177,13 +198,34 @@ mod tests {
                 // The noise of the test is uniform, and a third of what is around the object is ghost.
                 let most = if ghost > 0.0 { 1.6 } else { 1.35 };
                 assert!(found < most * f64::from(noise) && found > 0.95 * f64::from(noise), "{noise} {ghost}: {found}");
-                let level = ghosting(&image, &object, 2, found).unwrap();
+                let level = ghosting(&image, &object, (2, WHOLE), found).unwrap();
                 // The object has a signal of 20, and ghosts as weak as the noise are not seen.
                 let blind = 1.1 * f64::from(noise) / 20.0;
                 assert!((level - f64::from(ghost)).abs() < blind.max(0.03), "{noise} {ghost}: {level}");
             }
         }
-        assert_eq!(ghosting(&image(1.0, 0.0), &object(&image(1.0, 0.0)), 1, 1.0), None);
+        assert_eq!(ghosting(&image(1.0, 0.0), &object(&image(1.0, 0.0)), (1, WHOLE), 1.0), None);
+    }
+
+    #[test]
+    fn copies_are_looked_for_in_the_field_of_view_that_was_encoded() {
+        // Of 120 rows half was asked for and shows the object: with R = 2 its copy lies outside, with R = 4 beside it.
+        let whole = Array2::from_shape_fn((240, 100), |(row, column)| {
+            let at = |moved: usize| inside((row + 240 - 60 - moved) % 240, column);
+            if at(0) {
+                20.0
+            } else if at(60) || at(120) || at(180) {
+                4.0
+            } else {
+                0.1
+            }
+        });
+        let image = whole.slice(ndarray::s![60..180, ..]).to_owned();
+        let object = Array2::from_shape_fn((120, 100), |(row, column)| inside(row, column));
+        let fold = Fold { rows: 240.0, first: 60.0 };
+        assert_eq!(ghosting(&image, &object, (2, fold), 0.0), None);
+        let level = ghosting(&image, &object, (4, fold), 0.0).unwrap();
+        assert!((level - 0.2).abs() < 0.01, "{level}");
     }
 
     #[test]

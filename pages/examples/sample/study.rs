@@ -223,7 +223,8 @@ fn manifest(slices: usize, doubtful: bool) -> Manifest {
     };
     let digest = |digit: &str| digit.repeat(64 / digit.len());
     let output = |name: String, bytes: u64| Output { name, bytes, sha256: digest("9f86d081884c7d65") };
-    let mut outputs: Vec<Output> = (1..=slices).map(|slice| output(format!("dicom/344f0e7cd478fc5f-{slice:06}.dcm"), 206_000)).collect();
+    let mut outputs: Vec<Output> =
+        (1..=slices).map(|slice| output(format!("dicom/344f0e7cd478fc5f-{slice:06}.dcm"), 206_000)).collect();
     outputs.extend(
         [
             ("image.nii.gz", 5_100_000),

@@ -7,18 +7,23 @@ use crate::html::escape;
 use crate::svg::{COLOURS, Chart, Line};
 use crate::words;
 
+/// What is counted: slices, or of several volumes the images of all.
+fn counted(report: &Report<'_>) -> &'static str {
+    if report.slices.frames.len() > 1 { "image" } else { "slice" }
+}
+
 /// A chart of a number of each slice.
-pub(super) fn series(series: &Series) -> Option<String> {
+pub(super) fn series(report: &Report<'_>, series: &Series) -> Option<String> {
     // One number is no chart; it stands in the table.
     if series.values.len() < 2 {
         return None;
     }
     let points = series.values.iter().enumerate().map(|(index, value)| ((index + 1) as f64, *value)).collect();
     let lines = [Line { name: series.name.clone(), points }];
-    let title = format!("{} by slice", series.name);
+    let title = format!("{} by {}", series.name, counted(report));
     let chart = Chart {
         title: &title,
-        x: "slice",
+        x: counted(report),
         y: &series.unit,
         lines: &lines,
         logarithmic: false,
@@ -29,22 +34,22 @@ pub(super) fn series(series: &Series) -> Option<String> {
     Some(figure(&chart.render()?, &format!("{title}.{note}"), &[]))
 }
 
-/// How training went: the loss by step where it was kept, else the final loss of each slice.
+/// How training went: the loss by step where it was kept, else the final loss of each that was trained.
 pub(super) fn training(report: &Report<'_>) -> Option<String> {
     let losses = &report.manifest.losses;
     if report.curves.is_empty() && losses.len() > 1 {
         let points = losses.iter().enumerate().map(|(index, loss)| ((index + 1) as f64, *loss)).collect();
         let lines = [Line { name: String::new(), points }];
         let chart = Chart {
-            title: "Final training loss by slice",
-            x: "slice",
+            title: "Final training loss",
+            x: "trained",
             y: "final loss",
             lines: &lines,
             logarithmic: false,
             counted: true,
             limit: None,
         };
-        return Some(figure(&chart.render()?, "Final training loss by slice.", &[]));
+        return Some(figure(&chart.render()?, "Final training loss of the slices that were trained.", &[]));
     }
     let line = |curve: &Curve| Line {
         name: curve.name.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use contract::Manifest;
-use contract::prepared::{Entry, Header, Sampling};
+use contract::prepared::{Header, Sampling};
 
 use super::{Report, pictures};
 use crate::html::escape;
@@ -74,7 +74,7 @@ fn facts(out: &mut String, report: &Report<'_>) {
     let (manifest, header) = (report.manifest, report.header);
     let mut rows = vec![
         ("Method", words::method(manifest.method, manifest.refine)),
-        ("Acceleration", acceleration(report.entries, header)),
+        ("Acceleration", acceleration(report)),
         ("Images", images(report)),
     ];
     rows.extend(quality(manifest));
@@ -122,7 +122,9 @@ fn scanner(header: &Header) -> String {
 }
 
 /// `R 4, 60 of 168 lines, 24 for calibration`; numbers that differ between entries as a range.
-pub(super) fn acceleration(entries: &[Entry], header: &Header) -> String {
+pub(super) fn acceleration(report: &Report<'_>) -> String {
+    let (entries, header) = (report.entries, report.header);
+    let separate = report.manifest.decisions.iter().any(|it| it.what == "calibration" && it.choice == "separate lines");
     let range = |of: &dyn Fn(&Sampling) -> usize| {
         let values: BTreeSet<usize> = entries.iter().map(|entry| of(&entry.sampling)).collect();
         match (values.first(), values.last()) {
@@ -137,13 +139,13 @@ pub(super) fn acceleration(entries: &[Entry], header: &Header) -> String {
     if entries.iter().all(|entry| entry.sampling.acceleration == 1) {
         return format!("none: {} of {} lines", range(&acquired), header.matrix[1]);
     }
-    format!(
-        "{} ({} of {} lines, {} for calibration)",
-        range(&|sampling| sampling.acceleration),
-        range(&acquired),
-        header.matrix[1],
-        range(&|sampling| sampling.acs_lines)
-    )
+    let calibration = if separate {
+        "calibrated by lines of their own".to_owned()
+    } else {
+        format!("{} for calibration", range(&|sampling| sampling.acs_lines))
+    };
+    let found = range(&|sampling| sampling.acceleration);
+    format!("{found} ({} of {} lines, {calibration})", range(&acquired), header.matrix[1])
 }
 
 /// Lines of the grid and of the calibration block.

@@ -146,14 +146,14 @@ pub struct Curve {
     pub points: Vec<(u32, f64)>,
 }
 
-/// A number of each slice.
+/// A number of each slice, of several volumes one after the other.
 #[derive(Debug, Clone)]
 pub struct Series {
     /// What it is, such as `"SNR"`.
     pub name: String,
     /// Unit of the numbers; empty for none.
     pub unit: String,
-    /// One for each slice; what is not finite is left out.
+    /// One for each; what is not finite is left out.
     pub values: Vec<f64>,
     /// Drawn as a line across, where there is one.
     pub limit: Option<f64>,

@@ -16,7 +16,7 @@ use crate::words::{self, number};
 /// Checks with their limits, the other numbers, and what differs from slice to slice.
 pub(super) fn quality(out: &mut String, report: &Report<'_>) {
     let manifest = report.manifest;
-    let plots: String = report.series.iter().filter_map(charts::series).collect();
+    let plots: String = report.series.iter().filter_map(|series| charts::series(report, series)).collect();
     if manifest.checks.is_empty() && manifest.quality.is_empty() && plots.is_empty() {
         return;
     }
@@ -79,8 +79,7 @@ pub(super) fn choices(out: &mut String, report: &Report<'_>) {
     timings(out, manifest);
     let mut rows: Vec<(String, String)> =
         manifest.parameters.iter().map(|(name, parameter)| (words::plain(name), value(parameter))).collect();
-    rows.push(("Combination of coils".to_owned(), manifest.images.combine.to_string()));
-    rows.push(("Partial Fourier".to_owned(), manifest.images.partial_fourier.to_string()));
+    rows.push(("Images as asked".to_owned(), manifest.images.to_string()));
     if !matches!(manifest.method, Method::Grappa | Method::Nwg | Method::ZeroFilled) {
         rows.push(("Seed".to_owned(), manifest.seed.to_string()));
     }
@@ -149,7 +148,7 @@ pub(super) fn acquisition(out: &mut String, report: &Report<'_>) {
         ("Acquired field of view", millimetres(&header.field_of_view_mm)),
         ("Matrix of the scanner's images", header.recon_matrix.map(|size| size.to_string()).join(" × ")),
         ("Their field of view", millimetres(&header.recon_field_of_view_mm)),
-        ("Acceleration found", facts::acceleration(report.entries, header)),
+        ("Acceleration found", facts::acceleration(report)),
         ("Acceleration stated", header.stated_acceleration.map(number).unwrap_or_default()),
         ("Orientation", orientation(header).to_owned()),
     ];

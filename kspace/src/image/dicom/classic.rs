@@ -76,7 +76,7 @@ impl Study<'_> {
         item.text(tags::ECHO_TRAIN_LENGTH, "");
 
         places.position(&mut item, slice);
-        places.orientation(&mut item);
+        places.orientation(&mut item, slice);
         places.measures(&mut item, self);
         item.number(tags::SLICE_LOCATION, places.location(slice));
         scale.rescale(&mut item);

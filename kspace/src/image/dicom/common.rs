@@ -6,7 +6,7 @@ use ndarray::{ArrayView2, ArrayView4};
 
 use super::item::{Item, decimal};
 use super::{Series, Study};
-use crate::image::geometry::Stack;
+use crate::image::geometry::{Pose, Stack};
 use crate::numerics::quality::percentile;
 
 /// Maker of what made the images.
@@ -71,10 +71,11 @@ pub(super) fn uid(parts: &[&str]) -> String {
 
 /// Where the slices of a stack are, LPS, mm.
 pub(super) struct Places {
-    columns: [f64; 3],
-    rows: [f64; 3],
+    /// Of each slice, or of the first where orientation is unknown and the others follow by `through`.
+    poses: Vec<Pose>,
     through: [f64; 3],
-    first: [f64; 3],
+    /// Distances from row to row and column to column.
+    spacing: [f64; 2],
 }
 
 fn length(v: [f64; 3]) -> f64 {
@@ -89,7 +90,15 @@ fn rounded(value: f64) -> f64 {
 impl Places {
     pub(super) fn of(stack: &Stack) -> Self {
         let [columns, rows, through, first] = [0, 1, 2, 3].map(|column| stack.affine.lps(column));
-        Self { columns, rows, through, first }
+        let directions = [columns, rows].map(|axis| axis.map(|it| it / length(axis)));
+        let unknown = || vec![Pose { first, directions }];
+        let poses = if stack.poses.is_empty() { unknown() } else { stack.poses.clone() };
+        Self { poses, through, spacing: [length(rows), length(columns)] }
+    }
+
+    /// Whether every slice lies as the first does.
+    pub(super) fn parallel(&self) -> bool {
+        self.poses.iter().all(|pose| pose.directions == self.poses[0].directions)
     }
 
     /// Centre of the first voxel of a slice (C.7.6.2, C.7.6.16.2.3).
@@ -98,7 +107,10 @@ impl Places {
     }
 
     fn at(&self, slice: usize) -> [f64; 3] {
-        std::array::from_fn(|axis| rounded(self.first[axis] + self.through[axis] * slice as f64))
+        match self.poses.get(slice) {
+            Some(pose) => pose.first.map(rounded),
+            None => std::array::from_fn(|axis| rounded(self.poses[0].first[axis] + self.through[axis] * slice as f64)),
+        }
     }
 
     /// Distance along the normal, mm.
@@ -108,14 +120,17 @@ impl Places {
     }
 
     /// Directions along a row and along a column (C.7.6.2, C.7.6.16.2.4).
-    pub(super) fn orientation(&self, item: &mut Item) {
-        let directions = [self.columns, self.rows].map(|axis| axis.map(|it| rounded(it / length(axis))));
-        item.numbers(tags::IMAGE_ORIENTATION_PATIENT, &directions.concat());
+    pub(super) fn orientation(&self, item: &mut Item, slice: usize) {
+        let pose = self.poses.get(slice).unwrap_or(&self.poses[0]);
+        item.numbers(
+            tags::IMAGE_ORIENTATION_PATIENT,
+            &pose.directions.concat().iter().map(|it| rounded(*it)).collect::<Vec<_>>(),
+        );
     }
 
     /// Distances from row to row, column to column and slice to slice, and how thick a slice is (C.7.6.2, C.7.6.16.2.1).
     pub(super) fn measures(&self, item: &mut Item, study: &Study<'_>) {
-        item.numbers(tags::PIXEL_SPACING, &[rounded(length(self.rows)), rounded(length(self.columns))]);
+        item.numbers(tags::PIXEL_SPACING, &self.spacing.map(rounded));
         // Of a slab the header holds the share of one partition.
         item.number(tags::SLICE_THICKNESS, study.header().field_of_view_mm[2].max(0.0));
         item.number(tags::SPACING_BETWEEN_SLICES, rounded(length(self.through)));
@@ -125,12 +140,12 @@ impl Places {
 impl Study<'_> {
     /// An identifier of this reconstruction, told from others by `parts`.
     pub(super) fn uid(&self, parts: &[&str]) -> String {
-        uid(&[&[self.scan.as_str(), self.method, self.version], parts].concat())
+        uid(&[&[self.scan.as_str(), self.method, self.options, self.version], parts].concat())
     }
 
     /// What a reader must know of the images.
     pub(super) fn derivation(&self) -> String {
-        format!("{MAKER} {}, {}; not for diagnostic use", self.version, self.method)
+        format!("{MAKER} {}, {}, {}; not for diagnostic use", self.version, self.method, self.options)
     }
 
     /// Patient, study, series, frame of reference, equipment, image and SOP common (C.7.1, C.7.2, C.7.3, C.7.4, C.7.5, C.12.1).
@@ -172,7 +187,7 @@ impl Study<'_> {
         item.number(tags::SERIES_NUMBER, series.number as f64);
         item.text(tags::PATIENT_POSITION, header.patient_position.as_deref().unwrap_or_default());
         item.text(tags::BURNED_IN_ANNOTATION, "NO");
-        if !self.stack.affine.known {
+        if self.stack.poses.is_empty() {
             item.text(
                 tags::IMAGE_COMMENTS,
                 "orientation unknown: position and orientation are not those of the patient",

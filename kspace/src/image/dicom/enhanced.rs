@@ -116,7 +116,9 @@ impl Study<'_> {
         let of_contrast = |values: &[f64]| Self::of_contrast(values, series);
         let mut shared = Item::new();
         shared.group(tags::PIXEL_MEASURES_SEQUENCE, |it| places.measures(it, self));
-        shared.group(tags::PLANE_ORIENTATION_SEQUENCE, |it| places.orientation(it));
+        if places.parallel() {
+            shared.group(tags::PLANE_ORIENTATION_SEQUENCE, |it| places.orientation(it, 0));
+        }
         shared.group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, |it| scale.rescale(it));
         shared.group(tags::FRAME_VOILUT_SEQUENCE, |it| scale.window(it));
         shared.group(tags::FRAME_ANATOMY_SEQUENCE, |it| {
@@ -181,5 +183,8 @@ fn frame(series: &Series, places: &Places, time: usize, slice: usize) -> Item {
         }
     });
     frame.group(tags::PLANE_POSITION_SEQUENCE, |it| places.position(it, slice));
+    if !places.parallel() {
+        frame.group(tags::PLANE_ORIENTATION_SEQUENCE, |it| places.orientation(it, slice));
+    }
     frame
 }

@@ -39,6 +39,8 @@ pub struct Study<'a> {
     pub meta: &'a PreparedMeta,
     /// Method and what tells one reconstruction of a scan from another, such as `auto, sparse, seed 0`.
     pub method: &'a str,
+    /// What else the voxels depend on, such as image options: told by identifiers and in words.
+    pub options: &'a str,
     /// Release of the software.
     pub version: &'a str,
     /// Where the slices are.
