@@ -99,7 +99,7 @@ impl ScanKeys {
 /// give the same answer.
 #[must_use]
 pub fn part_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let mut taken = HashSet::new();
+    let mut given = DistinctNames::default();
     let distinct = |name: &'a str| {
         let clean: String = name
             .chars()
@@ -107,15 +107,27 @@ pub fn part_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
             .take(PART_NAME_LENGTH)
             .collect();
         let clean = clean.trim_matches(|letter: char| letter == '.' || letter.is_whitespace());
-        let clean = if clean.is_empty() { UNNAMED_PART } else { clean };
-        let (mut candidate, mut number) = (clean.to_owned(), 1);
-        while !taken.insert(candidate.to_lowercase()) {
-            number += 1;
-            candidate = format!("{clean}_{number}");
-        }
-        candidate
+        given.give(if clean.is_empty() { UNNAMED_PART } else { clean }, '_')
     };
     names.into_iter().map(distinct).collect()
+}
+
+/// Names that were given, all different in any case of letters, since shares ignore it.
+#[derive(Debug, Clone, Default)]
+pub struct DistinctNames {
+    given: HashSet<String>,
+}
+
+impl DistinctNames {
+    /// `wanted`, or where that is given already, `wanted`, `mark` and a number from 2 on.
+    pub fn give(&mut self, wanted: &str, mark: char) -> String {
+        let (mut candidate, mut number) = (wanted.to_owned(), 1_u64);
+        while !self.given.insert(candidate.to_lowercase()) {
+            number += 1;
+            candidate = format!("{wanted}{mark}{number}");
+        }
+        candidate
+    }
 }
 
 /// The raw key without its container ending and its raw data ending. A name that is nothing but an ending stays whole.

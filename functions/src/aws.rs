@@ -69,7 +69,7 @@ impl PutObject for Clients {
 }
 
 impl Prepare for Clients {
-    type Opened = prepare::Opened;
+    type Opened = prepare::Unpacked;
 
     async fn open(&self, task: OpenTask) -> Result<(Self::Opened, Vec<Found>)> {
         prepare::open(&self.store, task).await

@@ -1,5 +1,6 @@
 //! Ports in memory, for the tests of the handlers.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
@@ -45,11 +46,34 @@ type Contents = Box<dyn Fn() -> Vec<Found> + Send + Sync>;
 /// What others do at a moment.
 type Meanwhile = Box<dyn FnOnce(&World) + Send>;
 
+/// How an operation fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It alone does, without an effect.
+    Once,
+    /// It does and nothing works from then on, as when the function is killed.
+    Killed,
+    /// As [`Self::Killed`], and it has its effect, though nobody hears of it.
+    KilledAfter,
+}
+
+/// An operation that will fail.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) fault: Fault,
+    /// Operations before it.
+    pub(crate) after: usize,
+}
+
 /// Every port. What was asked of it is kept for the test to look at.
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) objects: Mutex<BTreeMap<String, Object>>,
     writes: Mutex<u64>,
+    /// What fails of operations of the store, of Batch and of the raw object.
+    pub(crate) plan: Mutex<Option<Plan>>,
+    /// Such operations so far.
+    pub(crate) operations: Mutex<usize>,
     /// What is found in every raw object, instead of one scan.
     pub(crate) contents: Mutex<Option<Contents>>,
     pub(crate) opened: Mutex<usize>,
@@ -92,6 +116,24 @@ impl World {
         objects.keys().filter(|url| url.starts_with(prefix)).cloned().collect()
     }
 
+    /// Does an operation, unless it is to fail.
+    fn operate<T>(&self, operation: impl FnOnce() -> T) -> store::Result<T> {
+        let mut operations = self.operations.lock().expect("no panic");
+        let number = *operations;
+        *operations += 1;
+        drop(operations);
+        let plan = *self.plan.lock().expect("no panic");
+        let failed = Err(store::Error::Retryable { what: "an operation", cause: "it was told to fail".into() });
+        match plan.map(|plan| (number.cmp(&plan.after), plan.fault)) {
+            Some((Ordering::Equal, Fault::KilledAfter)) => {
+                operation();
+                failed
+            }
+            Some((Ordering::Equal, _) | (Ordering::Greater, Fault::Killed | Fault::KilledAfter)) => failed,
+            _ => Ok(operation()),
+        }
+    }
+
     fn write(&self, url: String, bytes: Bytes, options: &PutOptions) -> PutOutcome {
         let mut objects = self.objects.lock().expect("no panic");
         let found = objects.get(&url).map(|object| object.info.etag.clone());
@@ -120,19 +162,19 @@ impl World {
 
 impl HeadObject for World {
     async fn head(&self, at: &Location) -> store::Result<Option<ObjectInfo>> {
-        Ok(self.object(&at.to_string()).map(|object| object.info))
+        self.operate(|| self.object(&at.to_string()).map(|object| object.info))
     }
 }
 
 impl GetObject for World {
     async fn get_object(&self, at: &Location) -> store::Result<Option<Object>> {
-        Ok(self.object(&at.to_string()))
+        self.operate(|| self.object(&at.to_string()))
     }
 }
 
 impl PutObject for World {
     async fn put(&self, at: &Location, bytes: Bytes, options: &PutOptions) -> store::Result<PutOutcome> {
-        Ok(self.write(at.to_string(), bytes, options))
+        self.operate(|| self.write(at.to_string(), bytes, options))
     }
 }
 
@@ -143,7 +185,7 @@ impl Prepare for World {
         *self.opened.lock().expect("no panic") += 1;
         let contents = self.contents.lock().expect("no panic");
         let one = || vec![Found { name: String::new(), refused: None }];
-        Ok(((), contents.as_ref().map_or_else(one, |contents| contents())))
+        Ok(self.operate(|| ((), contents.as_ref().map_or_else(one, |contents| contents())))?)
     }
 
     async fn prepare(&self, (): &(), _: usize, task: PrepareTask) -> Result<PutOutcome> {
@@ -158,21 +200,22 @@ impl Prepare for World {
         let mut metadata = task.metadata.clone();
         metadata.insert(metadata::SHA256.to_owned(), "5f2b".to_owned());
         let options = PutOptions { metadata, condition: task.condition, content_type: None };
-        Ok(self.write(task.prepared.to_string(), Bytes::from(format!("prepared {}", task.scan)), &options))
+        let bytes = Bytes::from(format!("prepared {}", task.scan));
+        Ok(self.operate(|| self.write(task.prepared.to_string(), bytes, &options))?)
     }
 }
 
 impl FindJobs for World {
     async fn find_jobs(&self, queue: &str, name: &str) -> Result<Vec<JobState>> {
         let jobs = self.jobs.lock().expect("no panic");
-        Ok(jobs.iter().filter(|(job, _)| job.queue == queue && job.name == name).map(|(_, state)| *state).collect())
+        let named = jobs.iter().filter(|(job, _)| job.queue == queue && job.name == name);
+        Ok(self.operate(|| named.map(|(_, state)| *state).collect())?)
     }
 }
 
 impl SubmitJob for World {
     async fn submit_job(&self, job: JobRequest) -> Result<()> {
-        self.jobs.lock().expect("no panic").push((job, JobState::Submitted));
-        Ok(())
+        Ok(self.operate(|| self.jobs.lock().expect("no panic").push((job, JobState::Submitted)))?)
     }
 }
 
@@ -231,7 +274,7 @@ impl RefreshCache for World {
 
 impl TagObject for World {
     async fn tag_object(&self, object: &Created, name: &str, value: &str) -> Result<()> {
-        self.tags.lock().expect("no panic").push((object.clone(), name.to_owned(), value.to_owned()));
-        Ok(())
+        let tag = (object.clone(), name.to_owned(), value.to_owned());
+        Ok(self.operate(|| self.tags.lock().expect("no panic").push(tag))?)
     }
 }

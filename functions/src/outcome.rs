@@ -9,7 +9,7 @@ use contract::keys::status_key;
 use contract::{ExitCode, ScanId, Stage, State, Status};
 use jiff::Timestamp;
 use serde::Deserialize;
-use store::state;
+use store::state::{self, Claim};
 
 use crate::config::Outcome;
 use crate::decompress::refusal;
@@ -43,7 +43,13 @@ where
 {
     match notice {
         Notice::Job(job) => handle(ports, config, job).await,
-        Notice::Record(record) => worklist::handle(ports, config, record).await,
+        Notice::Record(record) => {
+            worklist::handle(ports, config, record).await?;
+            match record.scan() {
+                Some(scan) => mark_upload(ports, config, &scan).await,
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -217,20 +223,33 @@ where
     Ok(())
 }
 
-/// Tags the raw object, so that it may be archived.
+/// Tags the raw object of a scan, so that it may be archived.
 async fn mark_reconstructed<P: GetObject + TagObject>(ports: &P, config: &Outcome, scan: &ScanId) -> Result<()> {
-    match state::raw_of(ports, &config.state, scan).await? {
-        Some(raw) if raw.bucket == config.raw_bucket => {
-            if let Some(part) = &raw.part
-                && !all_reconstructed(ports, config, &part.upload).await?
-            {
-                return Ok(());
-            }
-            let object = Created { bucket: raw.bucket, key: raw.key, version: raw.version, etag: None };
-            ports.tag_object(&object, RECONSTRUCTED.0, RECONSTRUCTED.1).await
-        }
-        _ => Ok(()),
+    let Some(raw) = state::raw_of(ports, &config.state, scan).await? else { return Ok(()) };
+    match &raw.part {
+        Some(part) if !all_reconstructed(ports, config, &part.upload).await? => Ok(()),
+        _ => mark(ports, config, raw).await,
     }
+}
+
+/// Tags an upload of several scans whose record of them was written after the last had its images: where decompress was
+/// killed before, the end of no scan could tell that all were done. Its own history is written after that record.
+async fn mark_upload<P: GetObject + TagObject>(ports: &P, config: &Outcome, upload: &ScanId) -> Result<()> {
+    if !all_reconstructed(ports, config, upload).await? {
+        return Ok(());
+    }
+    match state::raw_of(ports, &config.state, upload).await? {
+        Some(raw) => mark(ports, config, raw).await,
+        None => Ok(()),
+    }
+}
+
+async fn mark<P: TagObject>(ports: &P, config: &Outcome, raw: Claim) -> Result<()> {
+    if raw.bucket != config.raw_bucket {
+        return Ok(());
+    }
+    let object = Created { bucket: raw.bucket, key: raw.key, version: raw.version, etag: None };
+    ports.tag_object(&object, RECONSTRUCTED.0, RECONSTRUCTED.1).await
 }
 
 /// Whether every scan of an upload has its images. The history of the scan that asks is written already, so of two that end

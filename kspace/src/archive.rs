@@ -58,7 +58,7 @@ impl Default for Limits {
 }
 
 /// A raw data file that was extracted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawFile {
     /// Where it is stored; for BART data the header, beside its data.
     pub path: PathBuf,
@@ -67,10 +67,18 @@ pub struct RawFile {
     pub name: String,
     /// Its length; for BART data that of both files.
     pub bytes: u64,
-    /// Its SHA-256; for BART data that of the samples.
+    /// Its SHA-256; for BART data that of the samples. Empty where it was not extracted and is not known.
     pub sha256: String,
     /// What was peeled off, outermost first, such as `["gzip", "tar"]`; empty for a bare file.
     pub container: Vec<&'static str>,
+}
+
+impl RawFile {
+    /// What is wrong with it. What was packed is all there once its archive is.
+    #[must_use]
+    pub fn explain(&self, error: Error) -> Error {
+        if self.container.is_empty() { error } else { error.settled() }
+    }
 }
 
 /// A file that is damaged, encrypted, without its other half, or of a kind that must be converted.

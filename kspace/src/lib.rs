@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`archive`] | streams an archive of any accepted kind and stores the raw data files in it |
 //! | [`format`] | opens raw data: headers, readouts and samples behind one trait, [`format::RawScan`] |
+//! | [`opened`] | the scans of what was extracted, and the files that are not read |
 //! | [`prepare`] | preprocessing in its order: triage, prewhitening, oversampling, sorting, averaging, detection |
 //! | [`prepared`] | the prepared file of [`contract::prepared`], written as a stream, read slice by slice |
 //! | [`numerics`] | centred Fourier transform, GRAPPA, coil combination, image metrics |
@@ -21,6 +22,7 @@ pub mod format;
 pub mod image;
 pub mod inspect;
 pub mod numerics;
+pub mod opened;
 pub mod phantom;
 pub mod prepare;
 pub mod prepared;

@@ -7,15 +7,16 @@ mod inspect;
 use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{BufWriter, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use contract::keys::part_names;
 use contract::scan::hex;
 use contract::{DevicePreference, ImageOptions, Manifest, Method, PreparedMeta, Refine};
 use gpu_job::engine::Recipe;
-use kspace::archive::{self, Content};
-use kspace::format::measurements::{Measurement, Source, assemble};
+use kspace::archive::{self, Content, Extracted, RawFile};
+use kspace::format::measurements::Measurement;
 use kspace::format::{RawScan, bart};
+use kspace::opened::Opened;
 use kspace::phantom::Phantom;
 use kspace::prepare::{self, Compression, Options, Plan};
 use kspace::prepared::{FileSource, Reader};
@@ -34,6 +35,8 @@ pub struct Input {
     /// Files that cannot be read.
     pub refused: Vec<Refused>,
     files: Vec<RawFile>,
+    /// Of a file that is read in place; found out when it is asked for.
+    bare_sha256: OnceCell<String>,
     // Dropped last, after the files in it were closed.
     _unpacked: Option<tempfile::TempDir>,
 }
@@ -53,14 +56,6 @@ pub struct Refused {
     pub name: String,
     /// Why.
     pub reason: String,
-}
-
-struct RawFile {
-    path: PathBuf,
-    container: Vec<&'static str>,
-    bytes: u64,
-    /// Known of an unpacked file; found out when it is asked for of one that is read in place.
-    sha256: OnceCell<String>,
 }
 
 /// Opens a raw file in place, or unpacks an archive into a folder of its own in `temp_dir`.
@@ -85,59 +80,34 @@ pub fn open(path: &Path, temp_dir: &Path) -> Result<Input> {
             // The samples; where there are none, opening the header says so.
             bytes += std::fs::metadata(path.with_extension("cfl")).map_or(0, |samples| samples.len());
         }
-        let (path, container, sha256) = (path.to_owned(), Vec::new(), OnceCell::new());
-        return assembled(vec![RawFile { path, container, bytes, sha256 }], &[""], Vec::new(), None);
+        let bare = RawFile { path: path.to_owned(), bytes, ..RawFile::default() };
+        return assembled(Extracted { files: vec![bare], ..Extracted::default() }, None);
     }
     let file = File::open(path).map_err(Error::io("opening the input"))?;
     let folder = tempfile::tempdir_in(temp_dir).map_err(Error::io("making a scratch folder"))?;
     let extracted = archive::extract(&file, folder.path(), &archive::Limits::default())?;
-    let halves = extracted.refused.into_iter().map(|half| (half.name, half.error)).collect();
-    let (names, files): (Vec<_>, Vec<_>) = extracted
-        .files
-        .into_iter()
-        .map(|file| {
-            let archive::RawFile { path, name, bytes, sha256, container } = file;
-            (name, RawFile { path, container, bytes, sha256: sha256.into() })
-        })
-        .unzip();
-    let names: Vec<_> = names.iter().map(String::as_str).collect();
-    assembled(files, &names, halves, Some(folder))
+    assembled(extracted, Some(folder))
 }
 
 /// The scans of some files, named as they would be in the cloud.
-fn assembled(
-    files: Vec<RawFile>,
-    names: &[&str],
-    halves: Vec<(String, kspace::Error)>,
-    unpacked: Option<tempfile::TempDir>,
-) -> Result<Input> {
-    let sources: Vec<_> = files.iter().zip(names).map(|(file, name)| Source { name, path: &file.path }).collect();
-    let found = assemble(&sources);
-    let unread = found.refused.into_iter().map(|(file, error)| {
-        let error = match files.get(file) {
-            Some(file) => file.explain(error),
-            None => error,
-        };
-        (names.get(file).copied().unwrap_or_default().to_owned(), error)
-    });
-    let mut refused: Vec<(String, kspace::Error)> = unread.chain(halves).collect();
-    if found.scans.is_empty()
-        && refused.len() == 1
-        && let Some((_, error)) = refused.pop()
+fn assembled(extracted: Extracted, unpacked: Option<tempfile::TempDir>) -> Result<Input> {
+    let mut opened = Opened::of(extracted);
+    if opened.scans.is_empty()
+        && opened.refused.len() == 1
+        && let Some(only) = opened.refused.pop()
     {
-        return Err(error.into());
+        return Err(only.error.into());
     }
-    let all = found.scans.iter().map(|scan| scan.name.as_str()).chain(refused.iter().map(|(name, _)| name.as_str()));
-    let mut all = part_names(all).into_iter();
-    let several = found.scans.len() + refused.len() > 1;
+    let mut names = part_names(opened.names()).into_iter();
+    let several = opened.scans.len() + opened.refused.len() > 1;
     let scan = |(measurement, name): (Measurement, String)| Scan {
         name: several.then_some(name),
         raw: measurement.scan,
         file: measurement.file,
     };
-    let scans: Vec<_> = found.scans.into_iter().zip(all.by_ref()).map(scan).collect();
-    let refused: Vec<_> =
-        refused.into_iter().zip(all).map(|((_, error), name)| Refused { name, reason: error.to_string() }).collect();
+    let scans: Vec<_> = opened.scans.into_iter().zip(names.by_ref()).map(scan).collect();
+    let refusal = |(file, name): (archive::Refused, String)| Refused { name, reason: file.error.to_string() };
+    let refused: Vec<_> = opened.refused.into_iter().zip(names).map(refusal).collect();
     if scans.is_empty() {
         let what = match refused.first() {
             Some(first) => format!("none of the {} raw files can be read; the first: {}", refused.len(), first.reason),
@@ -149,7 +119,7 @@ fn assembled(
         )
         .into());
     }
-    Ok(Input { scans, refused, files, _unpacked: unpacked })
+    Ok(Input { scans, refused, files: opened.files, bare_sha256: OnceCell::new(), _unpacked: unpacked })
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {
@@ -159,9 +129,20 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 impl Input {
     /// The preparation of a scan; reads a bare file once to hash it.
     fn plan(&self, scan: &Scan, compression: Compression) -> Result<Plan> {
-        let source_sha256 = self.files.get(scan.file).map(RawFile::sha256).transpose()?.unwrap_or_default();
+        let source_sha256 = self.files.get(scan.file).map(|file| self.sha256(file)).transpose()?.unwrap_or_default();
         let plan = prepare::plan(&*scan.raw, &Options { scan: None, source_sha256, compression });
         Ok(plan.map_err(|error| self.explain(scan, error))?)
+    }
+
+    fn sha256(&self, file: &RawFile) -> Result<String> {
+        if !file.sha256.is_empty() {
+            return Ok(file.sha256.clone());
+        }
+        if let Some(known) = self.bare_sha256.get() {
+            return Ok(known.clone());
+        }
+        let found = sha256(&file.path)?;
+        Ok(self.bare_sha256.get_or_init(|| found).clone())
     }
 
     fn explain(&self, scan: &Scan, error: kspace::Error) -> kspace::Error {
@@ -219,21 +200,6 @@ impl Input {
                 scans.len() + self.refused.len()
             ))),
         }
-    }
-}
-
-impl RawFile {
-    /// What is wrong with it. What was packed is all there once its archive is.
-    fn explain(&self, error: kspace::Error) -> kspace::Error {
-        if self.container.is_empty() { error } else { error.settled() }
-    }
-
-    fn sha256(&self) -> Result<String> {
-        if let Some(known) = self.sha256.get() {
-            return Ok(known.clone());
-        }
-        let found = sha256(&self.path)?;
-        Ok(self.sha256.get_or_init(|| found).clone())
     }
 }
 

@@ -1,57 +1,34 @@
 //! A running stack, seen through its services: what `upload` and `status` of another terminal need of it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `description` | how it is reached |
+//! | `outcome` | how a scan ended |
+
+mod description;
+mod outcome;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::QueueAttributeName;
 use contract::keys::{METHOD_METADATA, STATUS_PREFIX, WORKLIST_KEY, claim_key, parts_key, status_key};
-use contract::{JobSpec, Manifest, Method, Quarantine, ScanId, Stage, State, Status};
+use contract::{JobSpec, Manifest, Method, Quarantine, ScanId, Stage, Status};
 use pages::worklist::Worklist;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use store::state::{Claim, Parts};
 
-use crate::config::Config;
-use crate::deploy::Deployed;
-use crate::{Error, Result, emulator, endpoints};
+pub use description::{Buckets, Description};
+pub use outcome::{Ended, Outcome};
+
+use crate::{Error, Result, endpoints};
 
 /// How often a record is looked at while it is waited for.
 pub(crate) const POLL: Duration = Duration::from_millis(150);
-
-/// How a running stack is reached; a small file beside the user's caches tells other terminals.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Description {
-    /// Layout of this record.
-    pub schema: u32,
-    /// URL of the emulated services.
-    pub endpoint: String,
-    /// URL of Batch and Storage Gateway.
-    pub shim: String,
-    /// Region.
-    pub region: String,
-    /// Names of the buckets.
-    pub buckets: Buckets,
-    /// URLs of the queues by the name of the template's output, without `Url`.
-    pub queues: BTreeMap<String, String>,
-    /// Folder of the logs.
-    pub logs: PathBuf,
-}
-
-/// Names of the four buckets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Buckets {
-    /// Where archives go.
-    pub raw: String,
-    /// Prepared scans.
-    pub prepared: String,
-    /// Images.
-    pub results: String,
-    /// Status, quarantine and job records.
-    pub state: String,
-}
 
 /// Messages of one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -83,37 +60,6 @@ pub struct Uploaded {
     pub version: Option<String>,
 }
 
-/// How a scan ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// There are images.
-    Reconstructed(Box<Manifest>),
-    /// It is an upload of several scans, and each has ended.
-    Parts(Vec<Ended>),
-    /// It was refused.
-    Quarantined(Quarantine),
-    /// A newer upload under the same name replaced it.
-    Superseded,
-    /// Something has to be looked at.
-    Failed {
-        /// Where.
-        stage: Stage,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// One of several scans of an upload, at its end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ended {
-    /// The scan.
-    pub scan: ScanId,
-    /// What tells it from the others.
-    pub name: String,
-    /// How it ended.
-    pub outcome: Outcome,
-}
-
 /// Clients of a running stack.
 #[derive(Debug, Clone)]
 pub struct Remote {
@@ -125,80 +71,6 @@ pub struct Remote {
     pub sqs: aws_sdk_sqs::Client,
     /// Settings for further clients.
     pub sdk: SdkConfig,
-}
-
-impl Description {
-    const SCHEMA: u32 = 1;
-
-    /// Describes a stack that has just been deployed.
-    ///
-    /// # Errors
-    /// [`Error::Template`] when an output is missing.
-    pub(crate) fn of(deployed: &Deployed, endpoint: String, shim: String, logs: PathBuf) -> Result<Self> {
-        let queues = deployed.outputs.iter().filter_map(|(name, url)| {
-            let name = name.strip_suffix("Url").filter(|name| name.ends_with("Queue"))?;
-            Some((name.to_owned(), url.clone()))
-        });
-        Ok(Self {
-            schema: Self::SCHEMA,
-            endpoint,
-            shim,
-            region: endpoints::REGION.to_owned(),
-            buckets: Buckets {
-                raw: deployed.output("RawBucketName")?,
-                prepared: deployed.output("PreparedBucketName")?,
-                results: deployed.output("ResultsBucketName")?,
-                state: deployed.output("StateBucketName")?,
-            },
-            queues: queues.collect(),
-            logs,
-        })
-    }
-
-    /// Where the description of the running stack lies.
-    #[must_use]
-    pub fn path(config: &Config) -> PathBuf {
-        config.cache_dir.join("stack.json")
-    }
-
-    /// Writes the description for other terminals.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn publish(&self, config: &Config) -> Result<()> {
-        let json = serde_json::to_vec_pretty(self).map_err(|error| Error::io("describing the stack")(error.into()))?;
-        std::fs::create_dir_all(&config.cache_dir).map_err(Error::io("making the cache folder"))?;
-        std::fs::write(Self::path(config), json).map_err(Error::io("writing the stack's description"))
-    }
-
-    /// Takes the description back, unless another stack has put its own there.
-    pub fn withdraw(&self, config: &Config) {
-        if Self::read(config).is_ok_and(|found| found == *self) {
-            // Nobody is harmed by a file that stays: readers check that the stack answers.
-            let _ = std::fs::remove_file(Self::path(config));
-        }
-    }
-
-    fn read(config: &Config) -> Result<Self> {
-        const NONE: &str = "no running stack was found: start one with `raki-cloud up`";
-        let json = std::fs::read(Self::path(config)).map_err(|_| Error::Usage(NONE.to_owned()))?;
-        let description: Self = serde_json::from_slice(&json).map_err(|_| Error::Usage(NONE.to_owned()))?;
-        contract::check_schema("stack description", description.schema, Self::SCHEMA)?;
-        Ok(description)
-    }
-
-    /// The stack that `raki-cloud up` keeps in another terminal.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] when none is running.
-    pub async fn find(config: &Config) -> Result<Self> {
-        let description = Self::read(config)?;
-        let port = description.endpoint.rsplit(':').next().and_then(|port| port.parse().ok());
-        match port {
-            Some(port) if emulator::is_ready(port).await => Ok(description),
-            _ => Err(Error::Usage("the stack is not running any more: start one with `raki-cloud up`".to_owned())),
-        }
-    }
 }
 
 impl Remote {
@@ -341,60 +213,6 @@ impl Remote {
         let Some(claim) = claim else { return Ok(None) };
         let record = self.record(state, &claim.quarantine_key()).await?;
         Ok(record.filter(|record: &Quarantine| record.scan == *scan))
-    }
-
-    /// How a scan, or an upload of several, ended; `None` while it has not.
-    ///
-    /// # Errors
-    /// As [`Remote::status`]; [`Error::Service`] when the status speaks of a record that is not there.
-    pub async fn outcome(&self, scan: &ScanId) -> Result<Option<Outcome>> {
-        let Some(parts) = self.parts(scan).await? else { return self.outcome_of_one(scan).await };
-        let mut ended = Vec::new();
-        for part in parts.parts {
-            let Some(outcome) = self.outcome_of_one(&part.scan).await? else { return Ok(None) };
-            ended.push(Ended { scan: part.scan, name: part.name, outcome });
-        }
-        Ok(Some(Outcome::Parts(ended)))
-    }
-
-    async fn outcome_of_one(&self, scan: &ScanId) -> Result<Option<Outcome>> {
-        let Some(status) = self.status(scan).await? else { return Ok(None) };
-        let Some(end) = status.end() else { return Ok(None) };
-        let missing = |what: &str| Error::Service {
-            service: "the stack",
-            action: "end a scan in order",
-            message: format!("its status is {:?}, and there is no {what}", end.state),
-        };
-        Ok(Some(match end.state {
-            State::Done => {
-                let manifest = self.manifest(scan).await?;
-                Outcome::Reconstructed(Box::new(manifest.ok_or_else(|| missing("manifest"))?))
-            }
-            State::Quarantined => {
-                let record = self.quarantine(scan).await?;
-                Outcome::Quarantined(record.ok_or_else(|| missing("quarantine record"))?)
-            }
-            State::Superseded => Outcome::Superseded,
-            _ => {
-                let reason = end.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
-                Outcome::Failed { stage: end.stage, reason }
-            }
-        }))
-    }
-
-    /// Waits until a scan has ended.
-    ///
-    /// # Errors
-    /// As [`Remote::outcome`]; [`Error::Timeout`].
-    pub async fn wait(&self, scan: &ScanId, limit: Duration) -> Result<Outcome> {
-        let start = Instant::now();
-        while start.elapsed() < limit {
-            if let Some(outcome) = self.outcome(scan).await? {
-                return Ok(outcome);
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Err(Error::Timeout { what: format!("scan {scan}"), seconds: limit.as_secs() })
     }
 
     /// Messages in every queue of the stack, by the name of the template's output without `Url`.

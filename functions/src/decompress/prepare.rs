@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use kspace::archive::{self, RawFile};
 use kspace::format::RawScan;
-use kspace::format::measurements::{Measurement, Source, assemble};
+use kspace::format::measurements::Measurement;
+use kspace::opened::Opened;
 use kspace::prepare::{self, Options, Plan};
 use store::{PutOptions, PutOutcome, Reader, Store, Writer};
 use tempfile::TempDir;
@@ -16,9 +17,9 @@ use crate::{Error, Result, metadata};
 
 /// An opened raw object. Cheap to clone; its folder goes with the last clone.
 #[derive(Clone)]
-pub struct Opened(Arc<Unpacked>);
+pub struct Unpacked(Arc<Upload>);
 
-struct Unpacked {
+struct Upload {
     scans: Vec<Measurement>,
     files: Vec<RawFile>,
     // Dropped last, after the files in it were closed.
@@ -35,12 +36,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 ///
 /// # Errors
 /// [`Error::Data`] for what is wrong with the data; [`Error::OutOfTime`], [`Error::NoSpace`]; [`Error::Store`]; [`Error::Bug`].
-pub async fn open(store: &Store, task: OpenTask) -> Result<(Opened, Vec<Found>)> {
+pub async fn open(store: &Store, task: OpenTask) -> Result<(Unpacked, Vec<Found>)> {
     let reader = store.reader_of(&task.raw, &task.raw_info)?;
     blocking(move || unpack(reader, &task)).await
 }
 
-fn unpack(mut reader: Reader, task: &OpenTask) -> Result<(Opened, Vec<Found>)> {
+fn unpack(mut reader: Reader, task: &OpenTask) -> Result<(Unpacked, Vec<Found>)> {
     let folder = TempDir::new().map_err(|error| disk(error, "creating a temporary folder"))?;
     let limits = archive::Limits {
         max_output_bytes: task.limits.max_raw_bytes,
@@ -54,33 +55,23 @@ fn unpack(mut reader: Reader, task: &OpenTask) -> Result<(Opened, Vec<Found>)> {
         // A decoder reports a stream that broke off as bad data; the stream knows better.
         Err(error) => return Err(reader.take_failure().map_or_else(|| sort(error, task.deadline), Error::Store)),
     };
-    let sources: Vec<_> = extracted.files.iter().map(|file| Source { name: &file.name, path: &file.path }).collect();
-    let measurements = assemble(&sources);
-    let scans = measurements.scans.iter().map(|scan| Found { name: scan.name.clone(), refused: None });
-    let refused = measurements.refused.into_iter().map(|(file, error)| match extracted.files.get(file) {
-        Some(file) => Found { name: file.name.clone(), refused: Some(of_file(file, error)) },
-        None => Found { name: String::new(), refused: Some(error) },
-    });
-    let mut found: Vec<_> = scans.chain(refused).collect();
-    found.extend(extracted.refused.into_iter().map(|member| Found { name: member.name, refused: Some(member.error) }));
-    Ok((Opened(Arc::new(Unpacked { scans: measurements.scans, files: extracted.files, _folder: folder })), found))
-}
-
-/// What is wrong with a raw file. One that was packed is all there once its archive is.
-fn of_file(file: &RawFile, error: kspace::Error) -> kspace::Error {
-    if file.container.is_empty() { error } else { error.settled() }
+    let Opened { scans, refused, files } = Opened::of(extracted);
+    let found = scans.iter().map(|scan| Found { name: scan.name.clone(), refused: None });
+    let unread = refused.into_iter().map(|file| Found { name: file.name, refused: Some(file.error) });
+    let found = found.chain(unread).collect();
+    Ok((Unpacked(Arc::new(Upload { scans, files, _folder: folder })), found))
 }
 
 /// Prepares one of the scans of an opened raw object.
 ///
 /// # Errors
 /// As [`open`].
-pub async fn prepare(store: &Store, opened: &Opened, number: usize, task: PrepareTask) -> Result<PutOutcome> {
+pub async fn prepare(store: &Store, opened: &Unpacked, number: usize, task: PrepareTask) -> Result<PutOutcome> {
     let (store, opened) = (store.clone(), opened.clone());
     blocking(move || write_scan(&store, &opened.0, number, &task)).await
 }
 
-fn write_scan(store: &Store, unpacked: &Unpacked, number: usize, task: &PrepareTask) -> Result<PutOutcome> {
+fn write_scan(store: &Store, unpacked: &Upload, number: usize, task: &PrepareTask) -> Result<PutOutcome> {
     let missing = Error::Bug("a scan that was not found is to be prepared");
     let Measurement { file, scan: raw, .. } = unpacked.scans.get(number).ok_or(missing)?;
     let file = unpacked.files.get(*file).ok_or(Error::Bug("a scan is of a file that was not unpacked"))?;
@@ -89,7 +80,7 @@ fn write_scan(store: &Store, unpacked: &Unpacked, number: usize, task: &PrepareT
         &**raw,
         &Options { scan: Some(task.scan.clone()), source_sha256: sha256.clone(), compression: task.compression },
     )
-    .map_err(|error| of_file(file, error))?;
+    .map_err(|error| file.explain(error))?;
     let mut metadata = task.metadata.clone();
     metadata.insert(metadata::SHA256.to_owned(), sha256);
     let options = PutOptions {
@@ -111,7 +102,7 @@ fn write(
     let written = plan.write(raw, Deadline { inner: &mut writer, deadline }, &mut |_, _| {}).map(drop);
     match written {
         Ok(()) => Ok(writer.finish()?),
-        Err(error) => Err(writer.abort().map_or_else(|| sort(of_file(file, error), deadline), Error::Store)),
+        Err(error) => Err(writer.abort().map_or_else(|| sort(file.explain(error), deadline), Error::Store)),
     }
 }
 

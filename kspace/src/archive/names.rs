@@ -1,8 +1,6 @@
 //! Names by which people tell the raw files of an archive apart. They can hold the name of a person.
 
-use std::collections::HashSet;
-
-use contract::keys::stem;
+use contract::keys::{DistinctNames, stem};
 
 use super::scratch::Member;
 
@@ -12,7 +10,7 @@ use super::scratch::Member;
 pub(super) fn distinct<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<String> {
     let members: Vec<_> = members.collect();
     let short: Vec<_> = members.iter().map(|member| last(&member.path)).collect();
-    let mut taken = HashSet::new();
+    let mut given = DistinctNames::default();
     let name = |at: usize| {
         let shared = short.iter().filter(|other| same(other, short[at])).count() > 1;
         match (shared, parent(members[at])) {
@@ -20,18 +18,7 @@ pub(super) fn distinct<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<Str
             _ => short[at].to_owned(),
         }
     };
-    (0..members.len()).map(|at| numbered(name(at), &mut taken)).collect()
-}
-
-/// `name`, or `name_2` and so on where it is taken already.
-fn numbered(name: String, taken: &mut HashSet<String>) -> String {
-    let mut candidate = name.clone();
-    let mut number = 1;
-    while !taken.insert(candidate.to_lowercase()) {
-        number += 1;
-        candidate = format!("{name}_{number}");
-    }
-    candidate
+    (0..members.len()).map(|at| given.give(&name(at), '_')).collect()
 }
 
 fn same(a: &str, b: &str) -> bool {

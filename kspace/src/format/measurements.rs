@@ -24,6 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use contract::keys::DistinctNames;
+
 use super::{CalibrationSource, RawScan, calibrates_only, open_all};
 use crate::Error;
 use lend::{Fit, Joined, Lender, Loan, Loans};
@@ -92,11 +94,15 @@ fn sort_out(names: &[&str], opened: Vec<crate::Result<Vec<Box<dyn RawScan>>>>) -
         found.refused.extend(sorted.refusals());
         found.refused.sort_by_key(|(file, _)| *file);
     }
-    let mut given = BTreeSet::new();
+    let mut given = DistinctNames::default();
     let several = sorted.images.len() > 1;
     for (file, scan) in sorted.join() {
         let stem = names.get(file).copied().unwrap_or_default();
-        let name = if several || !stem.is_empty() { name(stem, &mut given) } else { String::new() };
+        let name = match stem {
+            "" if several => given.give("scan", '-'),
+            "" => String::new(),
+            stem => given.give(stem, '-'),
+        };
         found.scans.push(Measurement { name, file, scan });
     }
     found
@@ -167,16 +173,4 @@ impl Sorted {
         };
         images.into_iter().zip(found).map(join).collect()
     }
-}
-
-/// `stem`, or where that is taken `stem-2` and so on.
-fn name(stem: &str, given: &mut BTreeSet<String>) -> String {
-    let stem = if stem.is_empty() { "scan" } else { stem };
-    let mut name = stem.to_owned();
-    let mut number = 2_u64;
-    while !given.insert(name.clone()) {
-        name = format!("{stem}-{number}");
-        number += 1;
-    }
-    name
 }

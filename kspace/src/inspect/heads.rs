@@ -6,7 +6,7 @@ use super::{
     Acceleration, Calibration, Counts, Encoded, Image, NoiseScan, Part, Protocol, Readouts, Report, Scanner, part,
 };
 use crate::format::header::{Encoding, Space, Trajectory};
-use crate::format::{Counters, Flags, RawScan, ReadoutHead};
+use crate::format::{Counters, Flags, Kind, RawScan, ReadoutHead};
 use crate::prepare::echo::place;
 use crate::prepare::header::acquisition;
 
@@ -14,38 +14,16 @@ use crate::prepare::header::acquisition;
 const TRAJECTORIES: [&str; 3] = ["radial", "goldenangle", "spiral"];
 const MODES: [&str; 5] = ["embedded", "interleaved", "separate", "external", "other"];
 
-/// Kind of a readout by its flags, in the order in which preparation asks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Imaging,
-    Calibration,
-    Noise,
-    PhaseCorrection,
-    Other,
-}
-
-fn kind(head: &ReadoutHead) -> Kind {
-    let flags = head.flags;
-    if flags.has(Flags::NOISE) {
-        Kind::Noise
-    } else if flags.has(Flags::PHASE_CORRECTION) {
-        Kind::PhaseCorrection
-    } else if flags.left_out().is_some() {
-        Kind::Other
-    } else if head.is_calibration() {
-        Kind::Calibration
-    } else if head.encoding != 0 {
-        Kind::Other
-    } else {
-        Kind::Imaging
-    }
+/// Whether a readout is a line of the image that is reconstructed.
+fn is_image(head: &ReadoutHead) -> bool {
+    head.encoding == 0 && head.is_imaging()
 }
 
 /// The part of a report that needs no plan.
 pub(super) fn report(raw: &dyn RawScan) -> Report {
     let header = acquisition(raw.header());
     let encoding = raw.header().encodings.first();
-    let imaging: Vec<&ReadoutHead> = raw.heads().iter().filter(|head| kind(head) == Kind::Imaging).collect();
+    let imaging: Vec<&ReadoutHead> = raw.heads().iter().filter(|head| is_image(head)).collect();
     let image = encoding.and_then(|encoding| image(&encoding.recon));
     Report {
         format: raw.format().to_owned(),
@@ -99,12 +77,12 @@ pub(super) fn report(raw: &dyn RawScan) -> Report {
 fn readouts(heads: &[ReadoutHead]) -> Readouts {
     let mut readouts = Readouts { total: heads.len(), ..Readouts::default() };
     for head in heads {
-        *match kind(head) {
-            Kind::Imaging => &mut readouts.imaging,
+        *match head.kind() {
+            Kind::Imaging if is_image(head) => &mut readouts.imaging,
             Kind::Calibration => &mut readouts.calibration,
             Kind::Noise => &mut readouts.noise,
             Kind::PhaseCorrection => &mut readouts.phase_correction,
-            Kind::Other => &mut readouts.other,
+            Kind::Imaging | Kind::LeftOut(_) => &mut readouts.other,
         } += 1;
     }
     readouts
@@ -180,7 +158,7 @@ fn counts(imaging: &[&ReadoutHead]) -> Counts {
 }
 
 fn noise_scan(heads: &[ReadoutHead]) -> NoiseScan {
-    let noise: Vec<&ReadoutHead> = heads.iter().filter(|head| kind(head) == Kind::Noise).collect();
+    let noise: Vec<&ReadoutHead> = heads.iter().filter(|head| head.kind() == Kind::Noise).collect();
     NoiseScan {
         present: !noise.is_empty(),
         samples: noise.iter().map(|head| usize::from(head.samples)).sum(),

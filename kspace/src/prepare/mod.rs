@@ -45,6 +45,8 @@ mod whiten;
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 

@@ -2,9 +2,14 @@
 
 use std::borrow::Cow;
 
+use ndarray::{Array4, s};
+
 use crate::format::header::{Encoding, Header, Limit, Space};
-use crate::format::{Counters, RawScan, ReadoutHead};
+use crate::format::{Counters, Flags, RawScan, ReadoutHead};
 use crate::{Complex32, Error, Result};
+
+/// Distance of the slices of [`Scan::empty`].
+pub(crate) const THICKNESS_MM: f64 = 2.5;
 
 /// Readouts whose heads and samples a test may change at will.
 pub(crate) struct Scan {
@@ -47,6 +52,38 @@ impl Scan {
             }
         }
         scan
+    }
+
+    /// A scan of a volume of voxels of 1 mm by 1 mm by [`THICKNESS_MM`], without lines.
+    pub(crate) fn empty([kx, ky, kz]: [usize; 3]) -> Self {
+        let field_of_view_mm = [kx as f64, ky as f64, kz as f64 * THICKNESS_MM];
+        let space = Space { matrix: [kx, ky, kz], field_of_view_mm };
+        let mut encoding = Encoding { encoded: space, recon: space, ..Encoding::default() };
+        let limit = |size: usize| Some(Limit { minimum: 0, maximum: size as u16 - 1, center: size as u16 / 2 });
+        (encoding.limits.step_1, encoding.limits.step_2) = (limit(ky), limit(kz));
+        Self {
+            header: Header { encodings: vec![encoding], ..Header::default() },
+            heads: Vec::new(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// Appends the line (ky, kz) of k-space `[kz, coil, ky, kx]`.
+    pub(crate) fn acquire(&mut self, kspace: &Array4<Complex32>, ky: usize, kz: usize, flags: Flags) {
+        let (_, coils, _, kx) = kspace.dim();
+        self.heads.push(ReadoutHead {
+            flags,
+            samples: kx as u16,
+            channels: coils as u16,
+            center_sample: kx as u16 / 2,
+            position: [5.0, 6.0, 7.0],
+            read_dir: [0.0, 1.0, 0.0],
+            phase_dir: [0.0, 0.0, 1.0],
+            slice_dir: [1.0, 0.0, 0.0],
+            counters: Counters { step_1: ky as u16, step_2: kz as u16, ..Counters::default() },
+            ..ReadoutHead::default()
+        });
+        self.samples.push(kspace.slice(s![kz, .., ky, ..]).iter().copied().collect());
     }
 
     /// Appends a line of slice 0.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Log;
 use crate::format::header::{Encoding, Trajectory};
-use crate::format::{CalibrationSource, Flags, RawScan, ReadoutHead};
+use crate::format::{CalibrationSource, Kind, RawScan, ReadoutHead};
 use crate::{Error, Result};
 
 /// The largest arrays of research have 128 channels; matrices of coils by coils are made of them.
@@ -52,31 +52,20 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
     let mut foreign = 0usize;
     let mut foreign_calibration = Vec::new();
     for (index, head) in raw.heads().iter().enumerate() {
-        let flags = head.flags;
         if head.is_compressed() {
             return Err(Error::unsupported(
                 format!("readout {index} holds compressed samples"),
                 "export the scan without compression of the raw data",
             ));
         }
-        let calibrates = head.is_calibration();
-        if flags.has(Flags::NOISE) {
-            noise.push(index);
-        } else if flags.has(Flags::PHASE_CORRECTION) {
-            // Before the others: Siemens marks phase correction lines as feedback too.
-            navigators.push(index);
-        } else if let Some(name) = flags.left_out() {
-            *left_out.entry(name).or_default() += 1;
-        } else if head.encoding != 0 {
-            if calibrates {
-                foreign_calibration.push(index);
-            } else {
-                foreign += 1;
-            }
-        } else if calibrates {
-            calibration.push(index);
-        } else {
-            imaging.push(index);
+        match head.kind() {
+            Kind::Noise => noise.push(index),
+            Kind::PhaseCorrection => navigators.push(index),
+            Kind::LeftOut(name) => *left_out.entry(name).or_default() += 1,
+            Kind::Calibration if head.encoding != 0 => foreign_calibration.push(index),
+            Kind::Calibration => calibration.push(index),
+            Kind::Imaging if head.encoding != 0 => foreign += 1,
+            Kind::Imaging => imaging.push(index),
         }
     }
     let Some(first) = imaging.first().and_then(|index| raw.heads().get(*index)) else {
@@ -230,6 +219,7 @@ fn refuse_readout(index: usize, head: &ReadoutHead, coils: usize) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Flags;
     use crate::prepare::testing::Scan;
 
     fn run(scan: &Scan) -> Result<Triage<'_>> {

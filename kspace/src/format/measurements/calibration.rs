@@ -18,7 +18,7 @@ const MOST_AT_ONE_HEIGHT: usize = 64;
 /// Whether a scan brings calibration lines that are marked as such.
 pub(super) fn has_own(image: &dyn RawScan) -> bool {
     let marked = |head: &ReadoutHead| {
-        head.is_line() && (head.is_calibration() || head.flags.has(Flags::CALIBRATION_AND_IMAGING))
+        head.is_calibration() || head.is_imaging() && head.flags.has(Flags::CALIBRATION_AND_IMAGING)
     };
     image.heads().iter().any(marked)
 }
@@ -55,7 +55,7 @@ pub(super) fn find(image: &dyn RawScan, file: usize, lenders: &[Lender]) -> Opti
     Some(found.map(|(number, (channels, order, slices))| {
         let loan = Loan::new(&lenders[number].scan, channels, order, |head| {
             // Phase correction lines correct the calibration lines of an echo planar scan.
-            let wanted = head.is_calibration() && head.is_line() || head.flags.has(Flags::PHASE_CORRECTION);
+            let wanted = head.is_calibration() || head.flags.has(Flags::PHASE_CORRECTION);
             let slice = slices.get(&head.counters.slice).filter(|_| wanted)?;
             let mut adopted = ReadoutHead { encoding: head.encoding.saturating_add(shift), ..*head };
             adopted.counters.slice = *slice;

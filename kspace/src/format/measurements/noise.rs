@@ -2,13 +2,13 @@
 
 use super::coils::Coils;
 use super::lend::{Fit, Lender, Loan, choose};
-use crate::format::{Flags, RawScan, ReadoutHead};
+use crate::format::{Kind, RawScan, ReadoutHead};
 
 const WHAT: &str = "noise scan";
 
 /// Whether a readout is noise.
 pub(super) fn is_noise(head: &ReadoutHead) -> bool {
-    head.flags.has(Flags::NOISE)
+    head.kind() == Kind::Noise
 }
 
 /// The noise readouts for a scan without any of its own: of the noise scan that its header names; else of the last one, of the

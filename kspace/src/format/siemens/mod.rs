@@ -119,7 +119,7 @@ impl TwixScan {
         let header = header::describe(&protocol, &walk, coil_names, &mut notes);
         let Walk { mut heads, places, .. } = walk;
         if header.encodings.len() > 1 {
-            let calibrates = |head: &&mut ReadoutHead| head.is_line() && head.is_calibration();
+            let calibrates = |head: &&mut ReadoutHead| head.is_calibration();
             heads.iter_mut().filter(calibrates).for_each(|head| head.encoding = 1);
         }
         Self { file: file.clone(), generation, header, heads, places, warnings: notes.close() }

@@ -6,6 +6,9 @@
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a test panics on what it does not expect")]
 
+mod trouble;
+mod uploads;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::Path;
@@ -18,6 +21,8 @@ use contract::keys::part_quarantine_key;
 use contract::{Manifest, Method, Quarantine, ScanId, Stage, State};
 use kspace::phantom::Phantom;
 use local::{Options, Outcome, Stack, Uploaded};
+use trouble::{drained, function_killed_in_the_middle, job_killed_in_the_middle, nothing_names_a_person};
+use uploads::{event, made, reconstructed, refused, scan, send_to_raw_queue, upload, versions};
 
 /// Long enough for every case on two busy cores.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -27,67 +32,6 @@ const VISIBILITY: u64 = 10;
 const LAMBDA_BYTES: u64 = 8 << 20;
 /// A name as people put it into paths.
 const NAME: &str = "Müller+Erika *1970";
-
-/// A small scan as ISMRMRD bytes, other bytes for every seed.
-fn scan(seed: u64) -> Vec<u8> {
-    made(&Phantom { slices: 2, coils: 4, matrix: 64, acceleration: 2, acs: 20, seed, ..Phantom::default() })
-}
-
-fn made(phantom: &Phantom) -> Vec<u8> {
-    let dir = tempfile::tempdir().expect("a scratch folder");
-    let path = dir.path().join("scan.h5");
-    phantom.write_ismrmrd(&path).expect("a phantom");
-    std::fs::read(&path).expect("the phantom's bytes")
-}
-
-async fn reconstructed(stack: &Stack, scan: &ScanId) -> Result<Manifest> {
-    match stack.wait(scan, LIMIT).await? {
-        Outcome::Reconstructed(manifest) => Ok(*manifest),
-        other => bail!("ended as {other:?}"),
-    }
-}
-
-/// Waits for a refusal whose reason holds every one of `words`.
-async fn refused(stack: &Stack, scan: &ScanId, stage: Stage, words: &[&str]) -> Result<Quarantine> {
-    let record = match stack.wait(scan, LIMIT).await? {
-        Outcome::Quarantined(record) => record,
-        other => bail!("ended as {other:?}"),
-    };
-    ensure!(record.stage == stage, "refused by {}", record.stage);
-    for word in words {
-        ensure!(record.reason.contains(word), "the reason does not speak of {word:?}: {}", record.reason);
-    }
-    ensure!(!record.run_again.is_empty(), "how to run it again is missing");
-    Ok(record)
-}
-
-/// Versions that ever existed of the objects of `bucket` below `prefix`.
-async fn versions(stack: &Stack, bucket: &str, prefix: &str) -> Result<Vec<String>> {
-    let answer = stack.s3.list_object_versions().bucket(bucket).prefix(prefix).send().await?;
-    Ok(answer.versions().iter().filter_map(|version| version.key().map(str::to_owned)).collect())
-}
-
-async fn upload(stack: &Stack, key: &str, bytes: Vec<u8>) -> Result<Uploaded> {
-    Ok(stack.upload_bytes(bytes, key, None).await?)
-}
-
-/// What S3 tells the raw queue of an upload.
-fn event(bucket: &str, uploaded: &Uploaded, encoded_key: &str) -> String {
-    serde_json::json!({"Records": [{
-        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1", "eventTime": "2026-11-23T10:00:00.000Z",
-        "eventName": "ObjectCreated:Put", "userIdentity": {"principalId": "x"}, "requestParameters": {"sourceIPAddress": "127.0.0.1"},
-        "responseElements": {}, "s3": {"s3SchemaVersion": "1.0", "configurationId": "raw",
-            "bucket": {"name": bucket, "ownerIdentity": {"principalId": "x"}, "arn": format!("arn:aws:s3:::{bucket}")},
-            "object": {"key": encoded_key, "size": 1, "eTag": "0", "versionId": uploaded.version, "sequencer": "00"}}
-    }]})
-    .to_string()
-}
-
-async fn send_to_raw_queue(stack: &Stack, body: &str) -> Result<()> {
-    let url = stack.description.queues.get("RawQueue").context("the raw queue has an output")?;
-    stack.sqs.send_message().queue_url(url).message_body(body).send().await?;
-    Ok(())
-}
 
 /// A plain archive becomes images, and the same bytes of image as without AWS.
 async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
@@ -293,100 +237,6 @@ async fn large_archive(stack: &Stack) -> Result<()> {
     let status = stack.status(&uploaded.scan).await?.context("a status")?;
     ensure!(status.history.iter().any(|e| e.state == State::HandedOver), "the Lambda did it: {:?}", status.history);
     ensure!(stack.jobs_of(&uploaded.scan).len() == 2, "one job prepares, one reconstructs");
-    Ok(())
-}
-
-/// A job asked to stop ends with 75, is tried again and succeeds; so does one whose host is gone.
-async fn job_killed_in_the_middle(stack: &Stack) -> Result<()> {
-    let slow = Phantom { slices: 4, coils: 8, matrix: 160, acceleration: 4, acs: 32, ..Phantom::default() };
-    for (key, seed, host) in [("killed/terminated.h5", 21, false), ("killed/lost host.h5", 22, true)] {
-        let uploaded = upload(stack, key, made(&Phantom { seed, ..slow })).await?;
-        let start = Instant::now();
-        loop {
-            let stopped =
-                if host { stack.lose_host_of_jobs(&uploaded.scan) } else { stack.interrupt_jobs(&uploaded.scan) };
-            if stopped > 0 {
-                break;
-            }
-            ensure!(start.elapsed() < LIMIT, "{key}: no job ran");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        reconstructed(stack, &uploaded.scan).await.with_context(|| key.to_owned())?;
-        let jobs = stack.jobs_of(&uploaded.scan);
-        ensure!(jobs.len() == 1 && jobs[0].attempts.len() == 2, "{key}: {jobs:?}");
-        if !host {
-            ensure!(jobs[0].attempts[0].ended.exit_code == Some(75), "{key}: {:?}", jobs[0].attempts);
-        }
-    }
-    Ok(())
-}
-
-/// A function killed in the middle of its work leaves the message, which is delivered again.
-async fn function_killed_in_the_middle(stack: &Stack) -> Result<()> {
-    // Compressed noise takes a while to unpack, and stays below the limit of the Lambda.
-    let bytes =
-        made(&Phantom { slices: 2, coils: 6, matrix: 144, acceleration: 1, acs: 0, seed: 23, ..Phantom::default() });
-    let archive = gzip(&bytes)?;
-    ensure!((archive.len() as u64) < LAMBDA_BYTES, "the archive has {} bytes", archive.len());
-    let uploaded = upload(stack, "killed/function.h5.gz", archive).await?;
-    let start = Instant::now();
-    loop {
-        let started = stack.status(&uploaded.scan).await?.is_some_and(|status| !status.history.is_empty());
-        if started && stack.kill_function("Decompress") > 0 {
-            break;
-        }
-        ensure!(start.elapsed() < LIMIT, "the function was never seen");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    reconstructed(stack, &uploaded.scan).await?;
-    let results = &stack.description.buckets.results;
-    ensure!(
-        versions(stack, results, "killed/function/manifest.json").await?.len() == 1,
-        "the manifest was written again"
-    );
-    Ok(())
-}
-
-/// Waits until no message is left in the queues named, or in all of them.
-async fn drained(stack: &Stack, names: &[&str]) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        let left: Vec<_> = stack
-            .queue_depths()
-            .await?
-            .into_iter()
-            .filter(|(name, depth)| (names.is_empty() || names.contains(&name.as_str())) && depth.total() > 0)
-            .collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < LIMIT, "messages are left: {left:?}");
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
-}
-
-/// No record that people and machines read, and no log of a job, holds a name of a file.
-async fn nothing_names_a_person(stack: &Stack) -> Result<()> {
-    let mut texts = Vec::new();
-    for (bucket, prefix) in [(&stack.description.buckets.state, "status/"), (&stack.description.buckets.results, "")] {
-        for key in stack.list(bucket, prefix).await?.into_iter().filter(|key| key.ends_with(".json")) {
-            texts.extend(stack.get(bucket, &key).await?);
-        }
-    }
-    let jobs = stack.description.logs.join("logs");
-    for entry in std::fs::read_dir(&jobs).with_context(|| format!("{}", jobs.display()))? {
-        texts.push(std::fs::read(entry?.path())?);
-    }
-    ensure!(texts.len() > 20, "only {} records and logs were found", texts.len());
-    let (name, encoded) = ("Erika", b"M%C3%BCller");
-    for text in &texts {
-        let holds = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
-        ensure!(
-            !holds(name.as_bytes()) && !holds(encoded),
-            "a record names a person: {}",
-            String::from_utf8_lossy(text)
-        );
-    }
     Ok(())
 }
 

@@ -1,79 +1,15 @@
 //! Scans whose lines are not all of one plane: 3-D, separate and small calibration blocks, averages, virtual coils. A known
 //! volume is transformed to k-space, acquired line by line, prepared, and compared with what it was.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
-
-use std::borrow::Cow;
-
-use kspace::format::header::{Encoding, Header, Limit, Space};
-use kspace::format::{Counters, Flags, RawScan, ReadoutHead};
-use kspace::numerics::fft::{Centred, fft2c, ifft2c};
-use kspace::prepare::{Compression, Options, plan};
-use kspace::prepared::Reader;
-use kspace::{Complex32, Error, Result};
 use ndarray::{Array3, Array4, Axis, s};
 use proptest::prelude::*;
 
-/// Lines of a known volume.
-struct Scan {
-    header: Header,
-    heads: Vec<ReadoutHead>,
-    samples: Vec<Vec<Complex32>>,
-}
-
-impl RawScan for Scan {
-    fn format(&self) -> &'static str {
-        "memory"
-    }
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn heads(&self) -> &[ReadoutHead] {
-        &self.heads
-    }
-
-    fn samples(&self, readout: usize) -> Result<Cow<'_, [Complex32]>> {
-        let samples = self.samples.get(readout).map(|samples| Cow::Borrowed(samples.as_slice()));
-        samples.ok_or_else(|| Error::corrupt("readout", readout, "an existing one"))
-    }
-}
-
-const THICKNESS: f64 = 2.5;
-
-impl Scan {
-    fn new([kx, ky, kz]: [usize; 3]) -> Self {
-        let field_of_view_mm = [kx as f64, ky as f64, kz as f64 * THICKNESS];
-        let space = Space { matrix: [kx, ky, kz], field_of_view_mm };
-        let mut encoding = Encoding { encoded: space, recon: space, ..Encoding::default() };
-        let limit = |size: usize| Some(Limit { minimum: 0, maximum: size as u16 - 1, center: size as u16 / 2 });
-        (encoding.limits.step_1, encoding.limits.step_2) = (limit(ky), limit(kz));
-        Self {
-            header: Header { encodings: vec![encoding], ..Header::default() },
-            heads: Vec::new(),
-            samples: Vec::new(),
-        }
-    }
-
-    /// Appends the line (ky, kz) of k-space `[kz, coil, ky, kx]`.
-    fn acquire(&mut self, kspace: &Array4<Complex32>, ky: usize, kz: usize, flags: Flags) {
-        let (_, coils, _, kx) = kspace.dim();
-        self.heads.push(ReadoutHead {
-            flags,
-            samples: kx as u16,
-            channels: coils as u16,
-            center_sample: kx as u16 / 2,
-            position: [5.0, 6.0, 7.0],
-            read_dir: [0.0, 1.0, 0.0],
-            phase_dir: [0.0, 0.0, 1.0],
-            slice_dir: [1.0, 0.0, 0.0],
-            counters: Counters { step_1: ky as u16, step_2: kz as u16, ..Counters::default() },
-            ..ReadoutHead::default()
-        });
-        self.samples.push(kspace.slice(s![kz, .., ky, ..]).iter().copied().collect());
-    }
-}
+use super::testing::{Scan, THICKNESS_MM};
+use super::{Compression, Options, plan};
+use crate::Complex32;
+use crate::format::Flags;
+use crate::numerics::fft::{Centred, fft2c, ifft2c};
+use crate::prepared::Reader;
 
 /// A smooth volume `[z, coil, y, x]`, different in every coil.
 fn volume([x, y, z]: [usize; 3], coils: usize) -> Array4<Complex32> {
@@ -127,7 +63,7 @@ proptest! {
     fn slices_of_a_3_d_scan_are_the_slices_of_the_volume(kx in 3usize..9, ky in 4usize..10, kz in 2usize..9, coils in 1usize..4) {
         let truth = volume([kx, ky, kz], coils);
         let kspace = kspace_of(&truth);
-        let mut scan = Scan::new([kx, ky, kz]);
+        let mut scan = Scan::empty([kx, ky, kz]);
         for kz in (0..kz).rev() {
             (0..ky).for_each(|ky| scan.acquire(&kspace, ky, kz, Flags::default()));
         }
@@ -137,11 +73,11 @@ proptest! {
             let image = ifft2c(&(reader.entry(z).unwrap() * factor(&reader)));
             prop_assert!(close(&image, &truth.index_axis(Axis(0), z).to_owned()), "slice {z}");
             // The slab's centre is in slice kz / 2, and slices follow each other along their direction.
-            let place = 5.0 + (z as f64 - (kz / 2) as f64) * THICKNESS;
+            let place = 5.0 + (z as f64 - (kz / 2) as f64) * THICKNESS_MM;
             prop_assert!((f64::from(reader.geometry[[z, 0]]) - place).abs() < 1e-4);
             prop_assert_eq!(reader.meta.entries[z].slice as usize, z);
         }
-        prop_assert_eq!(reader.meta.header.field_of_view_mm[2], THICKNESS);
+        prop_assert_eq!(reader.meta.header.field_of_view_mm[2], THICKNESS_MM);
     }
 
     #[test]
@@ -152,7 +88,7 @@ proptest! {
         let first = ky / 2 - (acceleration + block) / 2;
         let acquired = |row: usize| row % acceleration == offset || (first..=first + acceleration + block).contains(&row);
         let kspace = volume([kx, ky, 1], coils);
-        let mut scan = Scan::new([kx, ky, 1]);
+        let mut scan = Scan::empty([kx, ky, 1]);
         (0..ky).filter(|row| acquired(*row)).for_each(|row| scan.acquire(&kspace, row, 0, Flags::default()));
         let reader = prepare(&scan, &Options::default());
         prop_assert_eq!((reader.shape.coils, reader.shape.ky, reader.shape.kx, reader.shape.acs), (coils, ky, kx, None));
@@ -174,7 +110,7 @@ proptest! {
     fn virtual_coils_hold_the_energy_of_all(coils in 2usize..9, kept in 1usize..9) {
         let truth = volume([8, 12, 1], coils);
         let kspace = kspace_of(&truth);
-        let mut scan = Scan::new([8, 12, 1]);
+        let mut scan = Scan::empty([8, 12, 1]);
         (0..12).for_each(|ky| scan.acquire(&kspace, ky, 0, Flags::default()));
         let reader = prepare(&scan, &Options { compression: Compression::Coils(kept), ..Options::default() });
         prop_assert_eq!(reader.shape.coils, kept.min(coils));
@@ -192,7 +128,7 @@ fn acceleration_along_the_second_direction_gives_slices_along_the_first() {
     let [kx, ky, kz] = [6, 5, 24];
     let truth = volume([kx, ky, kz], 2);
     let kspace = kspace_of(&truth);
-    let mut scan = Scan::new([kx, ky, kz]);
+    let mut scan = Scan::empty([kx, ky, kz]);
     let acquired = |kz: usize| kz.is_multiple_of(3) || (9..17).contains(&kz);
     for kz in (0..kz).filter(|kz| acquired(*kz)) {
         (0..ky).for_each(|ky| scan.acquire(&kspace, ky, kz, Flags::default()));
@@ -203,7 +139,7 @@ fn acceleration_along_the_second_direction_gives_slices_along_the_first() {
     // Rows are steps of the second direction: phase and slice direction change places.
     let row: Vec<f32> = reader.geometry.row(0).to_vec();
     assert_eq!((&row[6..9], &row[9..12]), (&[1.0, 0.0, 0.0][..], &[0.0, 0.0, 1.0][..]));
-    assert_eq!(reader.meta.header.field_of_view_mm, [6.0, kz as f64 * THICKNESS, 1.0]);
+    assert_eq!(reader.meta.header.field_of_view_mm, [6.0, kz as f64 * THICKNESS_MM, 1.0]);
     let hybrid =
         along_z(&truth.clone().permuted_axes([2, 1, 0, 3]).as_standard_layout().to_owned(), &mut Centred::forward(1));
     for y in 0..ky {
@@ -220,7 +156,7 @@ fn a_small_calibration_block_of_a_3_d_scan_calibrates_every_slice() {
     let [kx, ky, kz] = [6, 24, 10];
     let truth = volume([kx, ky, kz], 2);
     let kspace = kspace_of(&truth);
-    let mut scan = Scan::new([kx, ky, kz]);
+    let mut scan = Scan::empty([kx, ky, kz]);
     let block = |ky: usize, kz: usize| (8..17).contains(&ky) && (3..7).contains(&kz);
     let mut low = kspace.clone();
     for kz in 0..kz {
@@ -249,7 +185,7 @@ fn a_small_calibration_block_of_a_3_d_scan_calibrates_every_slice() {
 fn a_separate_calibration_scan_of_its_own_size_is_kept_apart() {
     let truth = volume([12, 24, 1], 3);
     let kspace = kspace_of(&truth);
-    let mut scan = Scan::new([12, 24, 1]);
+    let mut scan = Scan::empty([12, 24, 1]);
     scan.header.encodings[0].calibration_mode = Some("separate".to_owned());
     let mut own = scan.header.encodings[0].clone();
     own.encoded.matrix = [8, 10, 1];
@@ -273,7 +209,7 @@ fn a_separate_calibration_scan_of_its_own_size_is_kept_apart() {
 #[test]
 fn copies_are_averaged_by_their_number_in_the_data() {
     let kspace = kspace_of(&volume([4, 6, 1], 1));
-    let mut scan = Scan::new([4, 6, 1]);
+    let mut scan = Scan::empty([4, 6, 1]);
     for (ky, copies) in [3, 1, 2, 3, 3, 1].into_iter().enumerate() {
         for copy in 0..copies {
             scan.acquire(&kspace, ky, 0, Flags::default());
@@ -305,7 +241,7 @@ fn echo_planar_lines_meet_without_a_ghost() {
             .filter(|(at, _)| !inside.contains(&at.3))
             .for_each(|(_, value)| *value = Complex32::default());
         let kspace = kspace_of(&truth);
-        let mut scan = Scan::new([kx, ky, 1]);
+        let mut scan = Scan::empty([kx, ky, 1]);
         scan.header.encodings[0].encoded.field_of_view_mm[0] = kx as f64;
         scan.header.encodings[0].recon.field_of_view_mm[0] = keep as f64;
         let forward = Flags::default();
