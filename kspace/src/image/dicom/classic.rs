@@ -81,7 +81,7 @@ impl Study<'_> {
         item.number(tags::SLICE_LOCATION, places.location(slice));
         scale.rescale(&mut item);
         scale.window(&mut item);
-        item.pixels(scale.stored(self.volume.slice(s![series.frames[time], slice, .., ..])).collect());
+        item.pixels(scale.stored(self.volume.slice(s![series.frames[time], slice, .., ..])));
         item.into_file(class, &instance)
     }
 }

@@ -37,9 +37,9 @@ impl Scale {
     }
 
     /// Stored values of an image. The few voxels above the 99.9 percentile have room up to 65535.
-    pub(super) fn stored(&self, image: ArrayView2<'_, f32>) -> impl Iterator<Item = u16> {
+    pub(super) fn stored(&self, image: ArrayView2<'_, f32>) -> Vec<u16> {
         let stored = |value: &f32| (f64::from(*value) / self.slope).round().clamp(0.0, f64::from(u16::MAX)) as u16;
-        image.iter().map(stored).collect::<Vec<_>>().into_iter()
+        image.iter().map(stored).collect()
     }
 
     /// From stored values to the unit of the raw data (C.11.1, C.7.6.16.2.9).
