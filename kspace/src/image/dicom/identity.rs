@@ -106,6 +106,8 @@ fn time(value: &str) -> Option<String> {
     let bare = whole.replace(':', "");
     let colons = whole.match_indices(':').map(|(at, _)| at).collect::<Vec<_>>();
     let spelt = match bare.len() {
+        // Below, pairs of bytes are pairs of digits.
+        _ if digits(&bare).is_none() => false,
         4 => fraction.is_none() && (colons.is_empty() || colons == [2]),
         6 => colons.is_empty() || colons == [2, 5],
         _ => false,
@@ -220,6 +222,7 @@ mod tests {
             ("study_time", "24:00"),
             ("study_time", "0:815"),
             ("study_time", "0815.5"),
+            ("study_time", "0\u{20ac}"),
             ("sex", "female"),
             ("study_instance_uid", "1.02.3"),
             ("study_instance_uid", "1..2"),
