@@ -89,6 +89,8 @@ pub(super) fn assign(
     }
     let reference_centre = reference.centre(axes);
     let frames = frames(groups, axes);
+    let once = once(groups, axes);
+    let mut borrowed = 0usize;
     let mut used = [0usize; 2];
     for group in groups.iter_mut() {
         let embedded = group.sampling.acs_lines;
@@ -100,6 +102,10 @@ pub(super) fn assign(
         let frames = frames.get(&frame(&group.key)).cloned();
         let best = [separate, group.calibration.take(), frames].into_iter().flatten().max_by_key(Apart::rows);
         group.calibration = best.filter(|apart| accelerated(group) && apart.rows() > embedded);
+        if group.calibration.is_none() && lacks_lines(group) {
+            group.calibration = once.get(&frame(&group.key)).cloned();
+            borrowed += usize::from(group.calibration.is_some());
+        }
         if let Some(apart) = &group.calibration {
             used[usize::from(apart.origin == Origin::Reference)] += 1;
         }
@@ -109,6 +115,14 @@ pub(super) fn assign(
             log.warn("calibration lines of a separate scan are left out: the image has as many of its own");
         }
         return Ok(None);
+    }
+    if borrowed > 0 {
+        log.warn(format!(
+            "{} of {} images have too few calibration lines of their own and take those of another phase or repetition \
+             of their slice",
+            borrowed * axes.depth(),
+            groups.len() * axes.depth()
+        ));
     }
     let lines = complete(groups, axes.rows / 2)?;
     let source = (used[1] > 0).then_some(triage.reference_source);
@@ -127,10 +141,7 @@ pub(super) fn assign(
 /// Brings the calibration lines of all groups to one number, taking those within the image where there are no others.
 fn complete(groups: &mut [Group], centre: usize) -> Result<usize> {
     for group in groups.iter_mut().filter(|group| group.calibration.is_none()) {
-        let sampling = group.sampling;
-        let range = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
-        let lines: Vec<Line> = group.lines.iter().filter(|line| range.contains(&line.row)).copied().collect();
-        group.calibration = Some(Apart::new(Origin::Image, block(&lines), centre));
+        group.calibration = Some(embedded(group, centre));
     }
     let rows = |group: &Group| group.calibration.as_ref().map_or(0, Apart::rows);
     let lines = groups.iter().map(rows).min().unwrap_or(0);
@@ -187,6 +198,34 @@ fn frames(groups: &[Group], axes: &Axes) -> BTreeMap<Still, Apart> {
         Apart::new(Origin::Image, block(&lines), axes.rows / 2)
     };
     together.into_iter().filter(|(_, frames)| frames.len() > 1).map(|(key, frames)| (key, merged(frames))).collect()
+}
+
+/// Whether an accelerated group cannot be calibrated with the lines within its image.
+const fn lacks_lines(group: &Group) -> bool {
+    group.sampling.acceleration > 1 && group.sampling.acs_lines <= group.sampling.acceleration
+}
+
+/// The calibration lines within an image of each slice, contrast and set, for frames that lack them: dynamic scans often
+/// acquire them in their first frame alone.
+fn once(groups: &[Group], axes: &Axes) -> BTreeMap<Still, Apart> {
+    let mut best = BTreeMap::<Still, &Group>::new();
+    for group in groups.iter().filter(|group| group.sampling.acceleration > 1 && !lacks_lines(group)) {
+        let most = best.entry(frame(&group.key)).or_insert(group);
+        if group.sampling.acs_lines > most.sampling.acs_lines {
+            *most = group;
+        }
+    }
+    let lacking = groups.iter().filter(|group| lacks_lines(group)).map(|group| frame(&group.key));
+    let of = |still: Still| Some((still, embedded(best.get(&still)?, axes.rows / 2)));
+    lacking.filter_map(of).collect()
+}
+
+/// The calibration lines within the image of a group.
+fn embedded(group: &Group, centre: usize) -> Apart {
+    let sampling = group.sampling;
+    let range = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+    let lines: Vec<Line> = group.lines.iter().filter(|line| range.contains(&line.row)).copied().collect();
+    Apart::new(Origin::Image, block(&lines), centre)
 }
 
 #[cfg(test)]
@@ -273,6 +312,27 @@ mod tests {
         assert_eq!(apart.lines[3].readout, 103);
         let mut still = [group(0, 0, |row| row % 2 == 0), group(0, 1, |row| row % 2 == 0)];
         assert_eq!(run(&mut still, &[]).0.unwrap(), None);
+    }
+
+    #[test]
+    fn lines_of_the_first_frame_calibrate_those_without_any() {
+        let first = |row: usize| row.is_multiple_of(3) || (10..22).contains(&row);
+        let mut groups = [group(0, 0, first), group(0, 1, |row| row % 3 == 0), group(0, 2, |row| row % 3 == 0)];
+        let (found, log) = run(&mut groups, &[]);
+        // Rows 9 to 21: 10 to 21 lie evenly around row 16.
+        assert_eq!(found.unwrap(), Some(12));
+        for group in &groups {
+            let apart = group.calibration.as_ref().unwrap();
+            assert_eq!((apart.origin, apart.lines.len(), apart.lines[0].readout), (Origin::Image, 12, 10));
+        }
+        assert!(log.warnings[0].starts_with("2 of 3 images have too few calibration lines"), "{:?}", log.warnings);
+        // Another slice has other coils, and as few lines as before.
+        let mut groups = [group(0, 0, first), group(1, 0, |row| row % 3 == 0)];
+        assert_eq!(run(&mut groups, &[]).0.unwrap(), None);
+        // A separate scan comes first.
+        let mut groups = [group(0, 0, first), group(0, 1, |row| row % 3 == 0)];
+        run(&mut groups, &[(0, 12)]).0.unwrap();
+        assert_eq!(groups[1].calibration.as_ref().unwrap().origin, Origin::Reference);
     }
 
     #[test]
