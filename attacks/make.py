@@ -235,6 +235,33 @@ def ismrmrd(file: h5py.File, xml: str, samples: int = 8, channels: int = 2, valu
     group.create_dataset("data", data=rows, track_times=False)
 
 
+COLLECTIONS = 1200
+
+
+def referring(data: bytes, samples: int, channels: int, reference, lines: int = 40) -> bytes:
+    """Readouts whose samples lie where `reference` says, from `data`, which are one object of the heap: of its collection, its number
+    and its place in the file, it gives the count, the collection and the object."""
+    layout = {}
+
+    def fill(file):
+        ismrmrd(file, HEADER.format(lines).replace(f"<x>{lines}</x>", f"<x>{samples}</x>"), samples, channels, 2, lines)
+        readouts = file["dataset/data"]
+        first = readouts[0]
+        first["data"] = np.frombuffer(data, "<f4")
+        readouts[0] = first
+        kind = readouts.id.get_type()
+        layout["size"], layout["data"] = kind.get_size(), kind.get_member_offset(kind.get_member_index(b"data"))
+        layout["start"] = readouts.id.get_offset()
+
+    file = bytearray(hdf5(fill))
+    at = layout["start"] + layout["data"]
+    _, collection, number = struct.unpack_from("<IQI", file, at)
+    place = file.index(data)
+    for line in range(lines):
+        struct.pack_into("<IQI", file, at + line * layout["size"], *reference((collection, number, place), line))
+    return bytes(file)
+
+
 def scans() -> dict[str, bytes]:
     bomb = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
     bomb = f'<?xml version="1.0"?><!DOCTYPE h [<!ENTITY e0 "aaaaaaaaaa">{bomb}]><ismrmrdHeader>&e9;</ismrmrdHeader>'
@@ -271,6 +298,10 @@ def scans() -> dict[str, bytes]:
             group = group.create_group("g")
 
     xml = HEADER.format
+    overlap = b"".join(
+        struct.pack("<QQ", 1, 16) + b"GCOL\x01\0\0\0" + struct.pack("<Q", 32 * (COLLECTIONS - n) + 144) for n in range(COLLECTIONS)
+    )
+    overlap += struct.pack("<QQ", 9, 128) + np.ones(32, "<f4").tobytes() + bytes(16)
     return {
         "xml-entities.h5": hdf5(lambda file: ismrmrd(file, bomb)),
         "xml-external-entity.h5": hdf5(lambda file: ismrmrd(file, outside)),
@@ -279,6 +310,8 @@ def scans() -> dict[str, bytes]:
         "matrix-claim-3d.h5": hdf5(
             lambda file: ismrmrd(file, xml(8).replace("<y>8</y><z>1</z>", "<y>9000000000000</y><z>2</z>"))
         ),
+        "shared-samples.h5": referring(np.ones(4096, "<f4").tobytes(), 128, 16, lambda at, n: (4096, at[0], at[1])),
+        "shared-heap.h5": referring(overlap, 8, 2, lambda at, n: (32, at[2] + 16 + 32 * 20 * n, 9)),
         "samples-claim.h5": hdf5(lambda file: ismrmrd(file, xml(8), 65_535, 65_535, 16)),
         "loop.h5": hdf5(loop),
         "soft-loop.h5": hdf5(soft_loop),

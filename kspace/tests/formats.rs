@@ -106,6 +106,7 @@ fn layouts_of_other_writers_hold_the_same_scan() {
         let name = path.file_stem().unwrap().display().to_string();
         let scan = open(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(scan.heads().len(), readouts.len(), "{name}");
+        assert!(scan.has_ended(), "{name}: a whole file, though no readout is marked as the last");
         // Partitions 0 to 4 are in the counters, which the header of one partition does not know of.
         assert_eq!(scan.header().encodings[0].encoded.matrix, [16, 40, 5], "{name}");
         assert_eq!(scan.warnings().len(), 3, "{name}: {:?}", scan.warnings());

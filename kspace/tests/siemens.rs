@@ -215,15 +215,30 @@ fn noise_of_an_adjustment_goes_with_the_scan() {
 fn an_adjustment_that_cannot_be_read_is_left_out() {
     let scan = study(2, 6, [4, 1, 1], 0);
     let mut file = write(Layout::Vd, &[scan.clone(), scan.clone()], PATIENT);
-    // No channels in the first readout of the first measurement.
+    // No channels in the first readout of the first measurement, and a length that passes over nothing.
     let length = u32::from_le_bytes(file[10_240..10_244].try_into().unwrap()) as usize;
     file[10_240 + length + 50] = 0;
+    file[10_240 + length..10_240 + length + 2].copy_from_slice(&[8, 0]);
     let found = open_bytes(&file).unwrap();
     assert_eq!(found.len(), 1);
     assert_same(found[0].as_ref(), &readouts(&scan));
     assert!(
         found[0].warnings().iter().any(|warning| warning.contains("adjustment 0") && warning.contains("0 channels"))
     );
+}
+
+#[test]
+fn readouts_without_samples_are_passed_over_and_counted() {
+    for layout in [Layout::Vb, Layout::VdOpen] {
+        let scan = study(2, 6, [4, 1, 1], 0);
+        let mut with_empty = scan.clone();
+        let channels = if layout == Layout::Vb { 1 } else { 0 };
+        with_empty.blocks.insert(3, Block::Readout(Readout::new(channels, 0, 0)));
+        with_empty.blocks.push(Block::Readout(Readout::new(channels, 0, 0)));
+        let found = open_bytes(&write(layout, &[with_empty], PATIENT)).unwrap();
+        assert_same(found[0].as_ref(), &readouts(&scan));
+        assert!(found[0].warnings().iter().any(|warning| warning.starts_with("2 readouts have no samples")));
+    }
 }
 
 #[test]

@@ -108,9 +108,10 @@ impl Engine<'_> {
     /// Sensitivities from calibration lines.
     fn calibrated(&self, work: &Work) -> Option<espirit::Maps> {
         let (_, rows, columns) = work.slice.kspace.dim();
-        let lines = rows.min(CENTRE_LINES);
-        let centre = Sampling { acs_first: rows / 2 - lines / 2, acs_lines: lines, ..work.slice.sampling };
-        let sampling = if work.slice.sampling.acceleration == 1 { centre } else { work.slice.sampling };
+        let sampling = match work.slice.sampling {
+            complete if complete.acceleration == 1 => centre(&complete, rows),
+            found => found,
+        };
         let slice = &work.slice;
         let noise = work.numbers.noise_variance;
         let noise = noise.or_else(|| window::noise_variance(&block(slice, &sampling).to_owned()).ok())?;
@@ -144,6 +145,14 @@ impl Engine<'_> {
         };
         Compared { zero_filled: magnitude(&slice.kspace), grappa }
     }
+}
+
+/// The lines of fully sampled k-space of `rows` rows that are nearest to its centre, none of which was lost on its way.
+fn centre(sampling: &Sampling, rows: usize) -> Sampling {
+    let lines = sampling.acs_lines.min(CENTRE_LINES);
+    let latest = sampling.acs_first + sampling.acs_lines - lines;
+    let first = (rows / 2).saturating_sub(lines / 2).clamp(sampling.acs_first, latest);
+    Sampling { acs_first: first, acs_lines: lines, ..*sampling }
 }
 
 /// How the lines of a slice are not symmetric, where partial Fourier left some out.
@@ -184,4 +193,22 @@ fn energies(kspace: &Array3<Complex32>, mask: &[bool]) -> (f64, f64) {
         }
     }
     (acquired, other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sensitivities_are_read_from_lines_that_were_all_acquired() {
+        let complete = Sampling { acceleration: 1, offset: 0, acs_first: 0, acs_lines: 128, first: 0, last: 127 };
+        let of = |acs_first, acs_lines| {
+            let found = centre(&Sampling { acs_first, acs_lines, ..complete }, 128);
+            (found.acs_first, found.acs_lines)
+        };
+        assert_eq!(of(0, 128), (48, 32));
+        // Line 60 was lost, or 70, or most lines before the centre were never measured.
+        assert_eq!((of(61, 67), of(0, 70), of(56, 72)), ((61, 32), (38, 32), (56, 32)));
+        assert_eq!(of(3, 20), (3, 20));
+    }
 }

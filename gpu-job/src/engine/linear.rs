@@ -109,7 +109,8 @@ fn believable(
 fn of_data(slice: &Slice) -> Result<Option<f64>, JobError> {
     let Slice { kspace, mask, sampling, .. } = slice;
     let lines = match (sampling.acceleration, sampling.acs_lines) {
-        (0 | 1, _) => sampling.first..(sampling.first + EDGE_LINES).min(sampling.last + 1),
+        // The longest run of lines, which is all of them unless one was lost.
+        (0 | 1, lines) => sampling.acs_first..sampling.acs_first + lines.min(EDGE_LINES),
         (_, 0) => return Ok(window::noise_variance_of_image(kspace, mask, sampling)),
         (_, lines) => sampling.acs_first..sampling.acs_first + lines,
     };

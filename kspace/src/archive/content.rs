@@ -39,6 +39,19 @@ pub enum Content {
     Unknown,
 }
 
+/// Whether the first block is the header of a member as tar wrote them before POSIX: a name, and the sum of all bytes, those of the
+/// sum itself taken as spaces, in octal digits.
+fn is_tar_without_signature(head: &[u8]) -> bool {
+    const CHECKSUM: std::ops::Range<usize> = 148..156;
+    let Some(block) = head.get(..512).filter(|block| block[0] != 0) else { return false };
+    let stated = block[CHECKSUM].iter().copied().skip_while(|byte| *byte == b' ');
+    let digits: Vec<u8> = stated.take_while(|byte| matches!(byte, b'0'..=b'7')).collect();
+    let stated = digits.iter().fold(0, |sum, digit| 8 * sum + u32::from(digit - b'0'));
+    let own: u32 = block[CHECKSUM].iter().map(|byte| u32::from(*byte)).sum();
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    !digits.is_empty() && stated == sum - own + 8 * u32::from(b' ')
+}
+
 /// A format of k-space that is not read.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OtherRaw {
@@ -103,6 +116,10 @@ impl Content {
         }
         if let Some((_, _, content)) = known.iter().find(|(offset, magic, _)| at(*offset, magic)) {
             return *content;
+        }
+        // Before tar had a signature: the checksum of the header tells. A first member of HDF5 would look like a user block.
+        if is_tar_without_signature(head) {
+            return Self::Tar;
         }
         if [512, 1024, 2048].iter().any(|&offset| at(offset, HDF5)) {
             return Self::Hdf5;

@@ -79,9 +79,9 @@ impl Meter {
         Source { inner, state: Rc::clone(&self.0) }
     }
 
-    /// A decoder whose output is limited.
-    pub(super) fn guard<R: Read>(&self, inner: R) -> Guard<R> {
-        Guard { inner, state: Rc::clone(&self.0) }
+    /// A decoder whose output is limited, as far as it exceeds `credit`.
+    pub(super) fn guard<R: Read>(&self, inner: R, credit: Credit) -> Guard<R> {
+        Guard { inner, state: Rc::clone(&self.0), credit }
     }
 
     /// What a tar reader reads from, and what watches over it.
@@ -180,13 +180,46 @@ impl<R: Read> Read for Source<R> {
 pub(super) struct Guard<R> {
     inner: R,
     state: Rc<State>,
+    credit: Credit,
+}
+
+/// Bytes that were counted already, when they came out of an archive as those of an archive within it: a file in both counts once.
+#[derive(Clone, Default)]
+pub(super) struct Credit(Rc<Cell<u64>>);
+
+impl Credit {
+    /// Earns what is read of `inner`.
+    pub(super) fn earn<R: Read>(&self, inner: R) -> Earning<R> {
+        Earning { inner, credit: self.clone() }
+    }
+
+    /// What of `bytes` is not covered.
+    fn spend(&self, bytes: u64) -> u64 {
+        let covered = bytes.min(self.0.get());
+        self.0.set(self.0.get() - covered);
+        bytes - covered
+    }
+}
+
+/// A stream whose bytes were counted.
+pub(super) struct Earning<R> {
+    inner: R,
+    credit: Credit,
+}
+
+impl<R: Read> Read for Earning<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.credit.0.set(self.credit.0.get() + length as u64);
+        Ok(length)
+    }
 }
 
 impl<R: Read> Read for Guard<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         let state = &self.state;
-        let unpacked = state.unpacked.get() + length as u64;
+        let unpacked = state.unpacked.get() + self.credit.spend(length as u64);
         state.unpacked.set(unpacked);
         if unpacked > state.limits.max_output_bytes {
             let limit = state.limits.max_output_bytes;

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::codec::Codec;
 use super::content::Content;
-use super::meter::Meter;
+use super::meter::{Credit, Meter};
 use super::scratch::{Mark, Member, Scratch};
 use super::{Extracted, zip};
 use crate::{Error, Result};
@@ -41,11 +41,14 @@ impl<'a> Walk<'a> {
         if let Content::Compressed(codec) = content {
             member.container.push(codec.name());
             member.path.truncate(without_codec(&member.path));
-            let decoder = codec.decoder(whole).map_err(|error| self.meter.explain(error))?;
-            (content, whole) = self.sniff(Box::new(self.meter.guard(decoder)))?;
+            let credit = Credit::default();
+            // The bytes of a member were counted when they came out of its archive.
+            let packed: Stream<'_> = if stated.is_some() { Box::new(credit.earn(whole)) } else { whole };
+            let decoder = codec.decoder(packed).map_err(|error| self.meter.explain(error))?;
+            (content, whole) = self.sniff(Box::new(self.meter.guard(decoder, credit)))?;
         } else if stated.is_none() && content != Content::Zip {
             // Bytes that nothing has counted yet; those of a zip archive are counted member by member.
-            whole = Box::new(self.meter.guard(whole));
+            whole = Box::new(self.meter.guard(whole, Credit::default()));
         }
         let packed = compressed || matches!(content, Content::Tar | Content::Zip);
         match content {
@@ -56,7 +59,11 @@ impl<'a> Walk<'a> {
             }
             Content::Zip => {
                 let inside = nested(member, "zip")?;
-                self.zip(&mut whole, &inside)?;
+                let credit = Credit::default();
+                if compressed || stated.is_some() {
+                    whole = Box::new(credit.earn(whole));
+                }
+                self.zip(&mut whole, &inside, &credit)?;
                 self.scratch.leave(&inside.archive);
             }
             content => {
@@ -112,10 +119,17 @@ impl<'a> Walk<'a> {
             let mut entry = entry.map_err(|error| meter.explain_member(error))?;
             meter.count_entries(1)?;
             let kind = entry.header().entry_type();
-            if kind.is_gnu_sparse() {
-                self.others.push(Content::Other("a sparse file"));
-            }
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let sparse = sparse(&mut entry).map_err(|error| meter.explain_member(error))?;
+            if let Some(path) = sparse.map(|name| name.unwrap_or_else(|| path.clone())).filter(|path| !is_hidden(path))
+            {
+                io::copy(&mut entry, &mut io::sink()).map_err(|error| meter.explain(error))?;
+                let error =
+                    Error::unsupported("a file in the tar archive with holes", "pack it again without --sparse");
+                let mark = self.scratch.mark();
+                self.refuse(mark, Member { path, ..inside.clone() }, error)?;
+                continue;
+            }
             if !(kind.is_file() || kind.is_contiguous()) || is_hidden(&path) {
                 io::copy(&mut entry, &mut io::sink()).map_err(|error| meter.explain(error))?;
                 continue;
@@ -140,7 +154,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Looks at every member of a zip archive, whose directory is at its end.
-    fn zip(&mut self, stream: &mut dyn Read, inside: &Member) -> Result<()> {
+    fn zip(&mut self, stream: &mut dyn Read, inside: &Member, credit: &Credit) -> Result<()> {
         let meter = self.meter.clone();
         let file = self.scratch.spool(stream, &meter)?;
         for entry in zip::entries(&file, &meter)? {
@@ -150,7 +164,7 @@ impl<'a> Walk<'a> {
             meter.check_claim(entry.size)?;
             let member = Member { path: entry.name.clone(), ..inside.clone() };
             let mark = self.scratch.mark();
-            let visited = zip::content(&file, &entry, &meter)
+            let visited = zip::content(&file, &entry, &meter, credit)
                 .and_then(|content| self.visit(content, member.clone(), Some(entry.size)));
             if let Err(error) = visited {
                 self.refuse(mark, member, of_member(error)?)?;
@@ -172,6 +186,21 @@ impl<'a> Walk<'a> {
         };
         self.scratch.refuse(mark, member, error, &self.meter)
     }
+}
+
+/// Whether a member of a tar archive is a file whose holes are left out, and its own name where the archive has another.
+fn sparse<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Option<Option<String>>> {
+    let mut found = entry.header().entry_type().is_gnu_sparse().then_some(None);
+    for extension in entry.pax_extensions()?.into_iter().flatten() {
+        let extension = extension?;
+        if extension.key_bytes().starts_with(b"GNU.sparse.") {
+            let name = found.get_or_insert(None);
+            if extension.key_bytes() == b"GNU.sparse.name" {
+                *name = Some(String::from_utf8_lossy(extension.value_bytes()).into_owned());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// What is wrong with a member alone; trouble of the system and limits concern everything.

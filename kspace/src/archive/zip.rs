@@ -14,7 +14,7 @@ use zip::result::ZipError;
 use zip::unstable::read::ZipIterable;
 
 use super::codec::Codec;
-use super::meter::Meter;
+use super::meter::{Credit, Meter};
 use crate::{Error, Result};
 
 /// The mark of the end of the directory. A comment of up to 64 KiB may follow its 22 bytes.
@@ -125,11 +125,11 @@ fn explain(error: ZipError, meter: &Meter) -> Error {
     }
 }
 
-/// The content of a member, checked against its stated length and checksum when it ends.
+/// The content of a member, checked against its stated length and checksum when it ends. What is unpacked counts beyond `credit`.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for a member that is encrypted or packed by a method that is not read.
-pub(super) fn content<'a>(file: &'a File, entry: &Entry, meter: &Meter) -> Result<Box<dyn Read + 'a>> {
+pub(super) fn content<'a>(file: &'a File, entry: &Entry, meter: &Meter, credit: &Credit) -> Result<Box<dyn Read + 'a>> {
     if entry.encrypted {
         return Err(Error::unsupported("the file in the zip archive is encrypted", "send it without a password"));
     }
@@ -151,7 +151,8 @@ pub(super) fn content<'a>(file: &'a File, entry: &Entry, meter: &Meter) -> Resul
         None => Box::new(DeflateDecoder::new(BufReader::new(packed))),
         Some(codec) => codec.decoder(packed).map_err(|error| meter.explain(error))?,
     };
-    Ok(Box::new(Checked { inner: meter.guard(inner), crc: Crc::new(), left: entry.size, expected: entry.crc }))
+    let inner = meter.guard(inner, credit.clone());
+    Ok(Box::new(Checked { inner, crc: Crc::new(), left: entry.size, expected: entry.crc }))
 }
 
 /// Compares what passes with what the directory says of it.

@@ -84,11 +84,16 @@ struct Sorted {
 fn sort_out(names: &[&str], opened: Vec<crate::Result<Vec<Box<dyn RawScan>>>>) -> Measurements {
     let mut found = Measurements::default();
     let mut sorted = Sorted::default();
+    let mut all: Vec<Image> = Vec::new();
     for (file, measurements) in opened.into_iter().enumerate() {
         match measurements {
             Err(error) => found.refused.push((file, error)),
-            Ok(measurements) => measurements.into_iter().for_each(|scan| sorted.add(file, scan)),
+            Ok(measurements) => all.extend(measurements.into_iter().map(|scan| (file, scan))),
         }
+    }
+    let sources = noise::sources(&all);
+    for ((file, scan), lends_noise) in all.into_iter().zip(sources) {
+        sorted.add(file, scan, lends_noise);
     }
     if sorted.images.is_empty() {
         found.refused.extend(sorted.refusals());
@@ -109,9 +114,10 @@ fn sort_out(names: &[&str], opened: Vec<crate::Result<Vec<Box<dyn RawScan>>>>) -
 }
 
 impl Sorted {
-    fn add(&mut self, file: usize, scan: Box<dyn RawScan>) {
+    /// Adds a scan, which only `lends_noise` whatever else is in it, or is told by its readouts.
+    fn add(&mut self, file: usize, scan: Box<dyn RawScan>, lends_noise: bool) {
         let lender = |scan| Lender { file, scan: Arc::from(scan) };
-        if scan.heads().iter().all(noise::is_noise) {
+        if lends_noise {
             self.noises.push(lender(scan));
         } else if calibrates_only(scan.heads()) {
             let lender = lender(scan);

@@ -3,11 +3,17 @@
 //! Converters leave matrices, fields of view and limits out, or write those of the protocol where the scanner did
 //! something else. The counters and lengths of the readouts are never wrong.
 
+use std::collections::BTreeMap;
+
 use super::header::{Encoding, Header, Limit, Limits, Space, Trajectory};
 use super::{Flags, ReadoutHead};
 
 /// Fields of view closer than this, relatively, are the same.
 const SAME_FIELD_OF_VIEW: f64 = 0.01;
+/// Thickness of a slice over the distance to the next one: beyond the first value it is that of several slices, unless their share
+/// in it falls below the second.
+const THICKEST: f64 = 1.5;
+const THINNEST: f64 = 0.5;
 
 /// Completes `header` from `heads`. Readouts that belong to an encoding which the header lacks come to the first one,
 /// where that has none of its own.
@@ -24,6 +30,7 @@ pub(super) fn mend(header: &mut Header, heads: &mut [ReadoutHead], warnings: &mu
         if matches!(encoding.trajectory, Trajectory::Other(_)) {
             continue;
         }
+        warnings.extend(flatten(encoding, index, heads, &of));
         let Some(seen) = Seen::of(heads, index) else { continue };
         let mut say = |text: String| warnings.push(text);
         mend_readout(encoding, &seen, &of, &mut say);
@@ -168,6 +175,47 @@ fn mend_readout(encoding: &mut Encoding, seen: &Seen<'_>, of: &str, say: &mut im
             "the header states {stated} samples along the readout{of}, the readouts need {found}: the readouts are followed{guess}"
         ));
     }
+}
+
+/// Takes the partitions from an encoding all of whose lines share one step of partition encoding: a transform along them would
+/// spread one slice over all. Some converters write the number of slices there, or that of an unused transform.
+fn flatten(encoding: &mut Encoding, index: usize, heads: &mut [ReadoutHead], of: &str) -> Option<String> {
+    let own = |head: &ReadoutHead| usize::from(head.encoding) == index && head.is_line();
+    let mut lines = heads.iter().filter(|head| own(head));
+    let step = lines.next()?.counters.step_2;
+    let stated = encoding.encoded.matrix[2];
+    if (stated <= 1 && step == 0) || lines.any(|head| head.counters.step_2 != step) {
+        return None;
+    }
+    let thickness = thickness(encoding, heads.iter().filter(|head| own(head)));
+    for space in [&mut encoding.encoded, &mut encoding.recon] {
+        (space.matrix[2], space.field_of_view_mm[2]) = (1, thickness);
+    }
+    encoding.limits.step_2 = None;
+    heads.iter_mut().filter(|head| own(head)).for_each(|head| head.counters.step_2 = 0);
+    Some(format!(
+        "the header states {stated} steps of partition encoding{of}, all lines have step {step}: the scan is taken for 2-D, with \
+         slices of {thickness:.1} mm"
+    ))
+}
+
+/// Thickness of the slices of an encoding without partitions, mm: the field of view along them, unless that covers several slices.
+fn thickness<'a>(encoding: &Encoding, lines: impl Iterator<Item = &'a ReadoutHead>) -> f64 {
+    let [stated, encoded] = [&encoding.recon, &encoding.encoded].map(|space| space.field_of_view_mm[2]);
+    let stated = if stated.is_finite() && stated > 0.0 { stated } else { encoded };
+    let mut places = BTreeMap::new();
+    for head in lines {
+        let along = |axis: usize| f64::from(head.position[axis]) * f64::from(head.slice_dir[axis]);
+        places.entry(head.counters.slice).or_insert_with(|| (0..3).map(along).sum::<f64>());
+    }
+    let slices = places.len();
+    let mut places: Vec<f64> = places.into_values().collect();
+    places.sort_by(f64::total_cmp);
+    let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
+    let share = stated / slices as f64;
+    // Slices hardly overlap, nor are they much thinner than the distance between them.
+    let covers_all = nearest > 0.0 && stated > THICKEST * nearest && share > THINNEST * nearest;
+    if covers_all { share } else { stated }
 }
 
 /// Matrix and limits along phase (1) or partition (2) encoding.

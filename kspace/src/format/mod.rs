@@ -9,6 +9,7 @@
 //! | [`xml`] | reads that header from text |
 //! | `readout` | flags, counters and heads of readouts |
 //! | `mend` | follows the readouts where that header is incomplete or contradicts them |
+//! | `separate` | whether calibration lines are a scan of their own |
 //! | `ismrmrd` | ISMRMRD HDF5 files, read in place |
 //! | `stream` | streams of ISMRMRD messages |
 //! | `fastmri` | the HDF5 files of the fastMRI data set |
@@ -27,6 +28,7 @@ mod mapped;
 pub mod measurements;
 mod mend;
 mod readout;
+pub(crate) mod separate;
 pub mod siemens;
 mod stream;
 pub mod xml;
@@ -65,6 +67,11 @@ pub trait RawScan: Send + Sync {
 
     /// Every readout, in the order of the file.
     fn heads(&self) -> &[ReadoutHead];
+
+    /// Whether nothing of the measurement can be on its way any more: its end is marked, or the file is known to be complete.
+    fn has_ended(&self) -> bool {
+        self.heads().iter().any(|head| head.flags.has(Flags::LAST_IN_MEASUREMENT))
+    }
 
     /// Samples of one readout, `[channel][sample]`, borrowed from the file where its layout allows.
     ///

@@ -248,6 +248,11 @@ impl RawScan for IsmrmrdStream {
         &self.heads
     }
 
+    fn has_ended(&self) -> bool {
+        // A stream without its end would not have opened.
+        true
+    }
+
     fn samples(&self, readout: usize) -> Result<Cow<'_, [Complex32]>> {
         let (Some(head), Some(&place)) = (self.heads.get(readout), self.places.get(readout)) else {
             return Err(super::no_such_readout(readout, self.heads.len()));

@@ -89,6 +89,8 @@ pub(super) fn assign(
     }
     let reference_centre = reference.centre(axes);
     let frames = frames(groups, axes);
+    let once = once(groups, axes);
+    let mut borrowed = 0usize;
     let mut used = [0usize; 2];
     for group in groups.iter_mut() {
         let embedded = group.sampling.acs_lines;
@@ -100,6 +102,10 @@ pub(super) fn assign(
         let frames = frames.get(&frame(&group.key)).cloned();
         let best = [separate, group.calibration.take(), frames].into_iter().flatten().max_by_key(Apart::rows);
         group.calibration = best.filter(|apart| accelerated(group) && apart.rows() > embedded);
+        if group.calibration.is_none() && lacks_lines(group) {
+            group.calibration = once.get(&frame(&group.key)).cloned();
+            borrowed += usize::from(group.calibration.is_some());
+        }
         if let Some(apart) = &group.calibration {
             used[usize::from(apart.origin == Origin::Reference)] += 1;
         }
@@ -109,6 +115,14 @@ pub(super) fn assign(
             log.warn("calibration lines of a separate scan are left out: the image has as many of its own");
         }
         return Ok(None);
+    }
+    if borrowed > 0 {
+        log.warn(format!(
+            "{} of {} images have too few calibration lines of their own and take those of another phase or repetition \
+             of their slice",
+            borrowed * axes.depth(),
+            groups.len() * axes.depth()
+        ));
     }
     let lines = complete(groups, axes.rows / 2)?;
     let source = (used[1] > 0).then_some(triage.reference_source);
@@ -127,10 +141,7 @@ pub(super) fn assign(
 /// Brings the calibration lines of all groups to one number, taking those within the image where there are no others.
 fn complete(groups: &mut [Group], centre: usize) -> Result<usize> {
     for group in groups.iter_mut().filter(|group| group.calibration.is_none()) {
-        let sampling = group.sampling;
-        let range = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
-        let lines: Vec<Line> = group.lines.iter().filter(|line| range.contains(&line.row)).copied().collect();
-        group.calibration = Some(Apart::new(Origin::Image, block(&lines), centre));
+        group.calibration = Some(embedded(group, centre));
     }
     let rows = |group: &Group| group.calibration.as_ref().map_or(0, Apart::rows);
     let lines = groups.iter().map(rows).min().unwrap_or(0);
@@ -189,121 +200,33 @@ fn frames(groups: &[Group], axes: &Axes) -> BTreeMap<Still, Apart> {
     together.into_iter().filter(|(_, frames)| frames.len() > 1).map(|(key, frames)| (key, merged(frames))).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::ReadoutHead;
-    use crate::prepare::sampling;
-    use crate::prepare::testing::Scan;
-    use crate::prepare::triage::triage;
-
-    const ROWS: usize = 32;
-
-    fn axes() -> Axes {
-        Axes { rows: ROWS, partitions: 1, kept: 0..1, exchanged: false }
-    }
-
-    fn line(readout: usize, row: usize) -> Line {
-        Line { readout, row, partition: 0, calibrates: false }
-    }
-
-    fn group(slice: u16, repetition: u16, acquired: impl Fn(usize) -> bool) -> Group {
-        let mask: Vec<bool> = (0..ROWS).map(acquired).collect();
-        let rows = (0..ROWS).filter(|row| mask[*row]);
-        Group {
-            key: Key { slice, contrast: 0, phase: 0, repetition, set: 0 },
-            head: ReadoutHead::default(),
-            lines: rows.map(|row| line(100 * usize::from(repetition) + row, row)).collect(),
-            calibration: None,
-            sampling: sampling::find(&mask, None).unwrap(),
-        }
-    }
-
-    fn run(groups: &mut [Group], reference: &[(u16, usize)]) -> (Result<Option<usize>>, Log) {
-        let scan = Scan::new(1, 8, ROWS as u16);
-        let mut log = Log::default();
-        let triage = triage(&scan, &mut log).unwrap();
-        let of = |(slice, rows): &(u16, usize)| {
-            let key = Key { slice: *slice, contrast: 0, phase: 0, repetition: 0, set: 0 };
-            (key, (0..*rows).map(|row| line(1000 + row, row)).collect())
-        };
-        let reference = Reference { lines: reference.iter().map(of).collect(), stated: [None; 2] };
-        let found = assign(groups, reference, &axes(), &triage, &mut log);
-        (found, log)
-    }
-
-    #[test]
-    fn separate_lines_calibrate_every_repetition_of_their_slice() {
-        let mut groups =
-            [group(0, 0, |row| row % 3 == 0), group(0, 1, |row| row % 3 == 0), group(1, 0, |row| row % 3 == 0)];
-        let (found, log) = run(&mut groups, &[(0, 12), (1, 9)]);
-        // Row 6 of twelve is the centre of k-space, so that nine rows have two after it.
-        assert_eq!(found.unwrap(), Some(6));
-        for group in &groups {
-            let apart = group.calibration.as_ref().unwrap();
-            assert_eq!((apart.origin, apart.rows(), apart.lines.len()), (Origin::Reference, 6, 6));
-            assert_eq!(apart.lines[0].readout, 1003);
-        }
-        assert_eq!(log.steps.last().unwrap().parameters["of_a_separate_scan"], 3);
-    }
-
-    #[test]
-    fn lines_of_the_image_are_preferred_where_they_are_as_many() {
-        let embedded = |row: usize| row.is_multiple_of(3) || (10..22).contains(&row);
-        let mut groups = [group(0, 0, embedded)];
-        let (found, log) = run(&mut groups, &[(0, 12)]);
-        assert_eq!((found.unwrap(), groups[0].calibration.is_none()), (None, true));
-        assert!(log.warnings.iter().any(|warning| warning.contains("left out")));
-
-        // A slice that the separate scan lacks gives its own.
-        let mut groups = [group(0, 0, |row| row % 3 == 0), group(1, 0, embedded)];
-        // Rows 9 to 21 with the centre at row 16: 10 to 21 of them lie evenly around it.
-        assert_eq!(run(&mut groups, &[(0, 16)]).0.unwrap(), Some(12));
-        assert_eq!(groups[1].calibration.as_ref().unwrap().origin, Origin::Image);
-        let mut groups = [group(0, 0, |row| row % 3 == 0), group(1, 0, |row| row % 3 == 0)];
-        assert!(run(&mut groups, &[(0, 16)]).0.is_err());
-    }
-
-    #[test]
-    fn frames_on_shifted_grids_calibrate_each_other() {
-        let mut groups = [group(0, 0, |row| row % 2 == 0), group(0, 1, |row| row % 2 == 1)];
-        assert_eq!(run(&mut groups, &[]).0.unwrap(), Some(ROWS));
-        let apart = groups[0].calibration.as_ref().unwrap();
-        assert_eq!((apart.origin, apart.lines.len()), (Origin::Image, ROWS));
-        assert_eq!(apart.lines[3].readout, 103);
-        let mut still = [group(0, 0, |row| row % 2 == 0), group(0, 1, |row| row % 2 == 0)];
-        assert_eq!(run(&mut still, &[]).0.unwrap(), None);
-    }
-
-    #[test]
-    fn the_centre_of_k_space_is_at_half_of_the_rows_whatever_the_block() {
-        for (rows, centre) in [(3..12, 7), (0..9, 6), (5..6, 5), (2..20, 3), (4..21, 12)] {
-            let lines: Vec<Line> = rows.clone().map(|row| line(row, row)).collect();
-            let apart = Apart::new(Origin::Image, lines, centre);
-            let whole = apart.rows() == rows.len();
-            for count in 1..=apart.rows() {
-                let middle = apart.clone().middle(count);
-                assert_eq!(middle.rows(), count);
-                let at_half = middle.lines.iter().find(|line| line.row == count / 2).unwrap();
-                assert!(whole || at_half.readout == centre, "{rows:?} {count}");
-            }
-        }
-        // Far to one side: nothing is cut.
-        assert_eq!(Apart::new(Origin::Image, (2..20).map(|row| line(row, row)).collect(), 3).rows(), 18);
-        assert_eq!(Apart::new(Origin::Image, (3..12).map(|row| line(row, row)).collect(), 7).rows(), 9);
-    }
-
-    #[test]
-    fn partitions_of_a_smaller_scan_move_to_the_middle() {
-        let at = |partition| Line { partition, ..line(0, 0) };
-        let mut lines = vec![at(0), at(1), at(3)];
-        centre_partitions(&mut lines, 10);
-        assert_eq!(lines.iter().map(|line| line.partition).collect::<Vec<_>>(), [3, 4, 6]);
-        centre_partitions(&mut lines, 3);
-        assert_eq!(
-            lines.iter().map(|line| line.partition).collect::<Vec<_>>(),
-            [1, 2],
-            "more than fit lose their ends"
-        );
-    }
+/// Whether an accelerated group cannot be calibrated with the lines within its image.
+const fn lacks_lines(group: &Group) -> bool {
+    group.sampling.acceleration > 1 && group.sampling.acs_lines <= group.sampling.acceleration
 }
+
+/// The calibration lines within an image of each slice, contrast and set, for frames that lack them: dynamic scans often
+/// acquire them in their first frame alone.
+fn once(groups: &[Group], axes: &Axes) -> BTreeMap<Still, Apart> {
+    let mut best = BTreeMap::<Still, &Group>::new();
+    for group in groups.iter().filter(|group| group.sampling.acceleration > 1 && !lacks_lines(group)) {
+        let most = best.entry(frame(&group.key)).or_insert(group);
+        if group.sampling.acs_lines > most.sampling.acs_lines {
+            *most = group;
+        }
+    }
+    let lacking = groups.iter().filter(|group| lacks_lines(group)).map(|group| frame(&group.key));
+    let of = |still: Still| Some((still, embedded(best.get(&still)?, axes.rows / 2)));
+    lacking.filter_map(of).collect()
+}
+
+/// The calibration lines within the image of a group.
+fn embedded(group: &Group, centre: usize) -> Apart {
+    let sampling = group.sampling;
+    let range = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
+    let lines: Vec<Line> = group.lines.iter().filter(|line| range.contains(&line.row)).copied().collect();
+    Apart::new(Origin::Image, block(&lines), centre)
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,10 @@ use super::triage::Triage;
 use super::volume::Axes;
 use crate::{Error, Result};
 
+/// Lines lost on their way that leave an image fully sampled, and how many lines each of them may be one of.
+const MOST_LOST: usize = 2;
+const LOST_OF: usize = 50;
+
 /// Finds the sampling of the lines of every k-space and compares it with the header.
 ///
 /// # Errors
@@ -21,19 +25,30 @@ pub(super) fn detect_all(scans: &[&[Line]], axes: &Axes, triage: &Triage<'_>, lo
     let (lines, stated) = (axes.rows, stated(triage, axes));
     let mut samplings = Vec::with_capacity(scans.len());
     let mut kinds = BTreeMap::<(usize, usize), usize>::new();
-    let mut partial = 0usize;
+    let (mut partial, mut lost) = (0usize, [0usize; 2]);
     for scan in scans {
         let mut rows = BTreeMap::<usize, bool>::new();
         scan.iter().for_each(|line| *rows.entry(line.row).or_default() |= line.calibrates);
         let rows: Vec<(usize, bool)> = rows.into_iter().collect();
         let sampling = detect(&rows, lines, stated.map(|factor| factor.round() as usize))?;
         *kinds.entry((sampling.acceleration, sampling.acs_lines)).or_default() += 1;
+        let missing = sampling.last + 1 - sampling.first - rows.len();
+        if sampling.acceleration == 1 && missing > 0 {
+            lost = [lost[0] + missing, lost[1] + 1];
+        }
         let ends = sampling.first + (lines - 1 - sampling.last);
         partial += usize::from(ends >= (2 * sampling.acceleration).max(lines / 16));
         samplings.push(sampling);
     }
     if let (Some(stated), Some((found, _))) = (stated, kinds.keys().find(|(found, _)| Some(*found as f64) != stated)) {
         log.warn(format!("the header states acceleration {stated}, the data have {found}; the data are followed"));
+    }
+    let [lost, entries] = lost;
+    if lost > 0 {
+        log.warn(format!(
+            "{lost} lines of {entries} otherwise fully sampled entries are missing: they stay zero, which blurs the image \
+             slightly or makes faint stripes"
+        ));
     }
     if partial > 0 {
         log.warn(format!("{partial} entries are partial Fourier: lines that were never measured stay zero"));
@@ -104,15 +119,26 @@ fn detect(rows: &[(usize, bool)], lines: usize, stated: Option<usize>) -> Result
     // grids fit and the header decides.
     let candidates = stated.filter(|stated| (largest.max(2)..=lines).contains(stated)).into_iter().chain([largest]);
     let Some(acceleration) = candidates.into_iter().find(regular) else {
+        if is_complete_but_for_few(rows) {
+            return Ok(Sampling { acceleration: 1, offset: 0, acs_first, acs_lines, first, last });
+        }
         let mut gaps: Vec<usize> = rows.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|gap| *gap > 1).collect();
         gaps.sort_unstable();
         gaps.dedup();
         return Err(Error::unsupported(
             format!("irregular sampling: {} of {lines} lines acquired, at distances {gaps:?}", rows.len()),
-            "only every R-th line plus a block of calibration lines is reconstructed",
+            "only every R-th line plus a block of calibration lines is reconstructed; use compressed sensing, such as BART's pics, \
+             for masks of random or unevenly spaced lines",
         ));
     };
     Ok(Sampling { acceleration, offset: outside[0] % acceleration, acs_first, acs_lines, first, last })
+}
+
+/// Whether so few lines are missing between the first and the last, each by itself, that they were lost rather than left out.
+fn is_complete_but_for_few(rows: &[(usize, bool)]) -> bool {
+    let gaps = || rows.windows(2).map(|pair| pair[1].0 - pair[0].0);
+    let lost = gaps().filter(|gap| *gap > 1).count();
+    gaps().all(|gap| gap <= 2) && lost <= MOST_LOST && lost * LOST_OF < rows.len() + lost
 }
 
 #[cfg(test)]
@@ -174,6 +200,19 @@ mod tests {
         assert_eq!(detect(&rows, 16, None).unwrap().acceleration, 2);
         assert_eq!(detect(&rows, 16, Some(4)).unwrap().acceleration, 4);
         assert_eq!(detect(&rows, 16, Some(1)).unwrap().acceleration, 2);
+    }
+
+    #[test]
+    fn a_line_lost_on_its_way_leaves_an_image_fully_sampled() {
+        for lost in [&[9_usize][..], &[40], &[9, 90], &[50, 52]] {
+            let found = detect(&rows(128, |row| !lost.contains(&row)), 128, None).unwrap();
+            assert_eq!((found.acceleration, found.first, found.last), (1, 0, 127), "{lost:?}");
+            assert!(found.acs_lines >= 40);
+        }
+        for lost in [&[9_usize, 10][..], &[9, 40, 90]] {
+            assert!(detect(&rows(128, |row| !lost.contains(&row)), 128, None).is_err(), "{lost:?}");
+        }
+        assert!(detect(&rows(50, |row| row != 9), 50, None).is_err(), "one line in 50");
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub(super) fn sort(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Res
         let entry = entries.entry(key).or_insert_with(|| Sorted { key, head: *head, lines: Vec::new() });
         entry.lines.push(line);
     }
-    check_complete(raw, &entries, log)?;
+    check_complete(raw, &mut entries, log)?;
 
     let at = |line: &Line| (line.partition, line.row);
     let imaged: HashMap<Key, BTreeSet<(usize, usize)>> =
@@ -131,6 +131,9 @@ pub(super) fn sort(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Res
     }
     if lost > 0 {
         log.warn(format!("{lost} calibration lines belong to no image and are left out"));
+    }
+    if doubled > 0 {
+        log.warn(format!("{doubled} calibration lines repeat lines of the image and are left out"));
     }
     let mut sorted: Vec<Sorted> = entries.into_values().collect();
     sorted.iter_mut().for_each(Sorted::arrange);
@@ -189,10 +192,10 @@ impl Reference {
     }
 }
 
-/// Compares entries of the same contrast and set, which are acquired alike. In a measurement that was cut the short ones
-/// are the beginning of a complete one, line by line.
-fn check_complete(raw: &dyn RawScan, entries: &BTreeMap<Key, Sorted>, log: &mut Log) -> Result<()> {
-    let ended = raw.heads().iter().any(|head| head.flags.has(Flags::LAST_IN_MEASUREMENT));
+/// Compares entries of the same contrast and set, which are acquired alike. In a measurement that was cut or stopped the short ones
+/// are the beginning of a complete one, line by line. Of a series that was stopped, complete frames are kept.
+fn check_complete(raw: &dyn RawScan, entries: &mut BTreeMap<Key, Sorted>, log: &mut Log) -> Result<()> {
+    let ended = raw.has_ended();
     let mut fullest = HashMap::<(u16, u16), &Sorted>::new();
     for entry in entries.values() {
         let best = fullest.entry((entry.key.contrast, entry.key.set)).or_insert(entry);
@@ -201,6 +204,7 @@ fn check_complete(raw: &dyn RawScan, entries: &BTreeMap<Key, Sorted>, log: &mut 
         }
     }
     let (mut short, mut cut, mut found, mut expected) = (0usize, true, 0usize, 0usize);
+    let mut unfinished = BTreeSet::new();
     for entry in entries.values() {
         let Some(full) = fullest.get(&(entry.key.contrast, entry.key.set)) else { continue };
         let beginning = entry.lines.iter().zip(&full.lines).all(|(a, b)| (a.row, a.partition) == (b.row, b.partition));
@@ -209,9 +213,16 @@ fn check_complete(raw: &dyn RawScan, entries: &BTreeMap<Key, Sorted>, log: &mut 
         if entry.lines.len() < full.lines.len() {
             short += 1;
             cut &= beginning;
+            // Fewer averages are no hole.
+            if places(entry) < places(full) {
+                unfinished.insert(frame(&entry.key));
+            }
         }
     }
     if short == 0 {
+        return Ok(());
+    }
+    if cut && ended && leave_out(entries, &unfinished, log) {
         return Ok(());
     }
     if cut && !ended {
@@ -225,6 +236,35 @@ fn check_complete(raw: &dyn RawScan, entries: &BTreeMap<Key, Sorted>, log: &mut 
     }
     log.warn(format!("{short} of {} entries have fewer lines than the others", entries.len()));
     Ok(())
+}
+
+/// Places of k-space that an entry holds.
+fn places(entry: &Sorted) -> usize {
+    entry.lines.iter().map(|line| (line.row, line.partition)).collect::<BTreeSet<_>>().len()
+}
+
+/// What slices, contrasts and sets of one moment share: phase and repetition.
+const fn frame(key: &Key) -> (u16, u16) {
+    (key.repetition, key.phase)
+}
+
+/// Leaves the frames of a series out in which a measurement was stopped, which are those that were acquired last; `false` where there
+/// are none, or no others.
+fn leave_out(entries: &mut BTreeMap<Key, Sorted>, frames: &BTreeSet<(u16, u16)>, log: &mut Log) -> bool {
+    let (stopped, whole): (Vec<&Sorted>, Vec<&Sorted>) =
+        entries.values().partition(|entry| frames.contains(&frame(&entry.key)));
+    let last = |entries: &[&Sorted]| entries.iter().flat_map(|entry| &entry.lines).map(|line| line.readout).max();
+    if stopped.is_empty() || whole.is_empty() || last(&stopped) < last(&whole) {
+        return false;
+    }
+    let complete = whole.iter().map(|entry| frame(&entry.key)).collect::<BTreeSet<_>>().len();
+    log.warn(format!(
+        "the measurement was stopped: {} of {} frames are incomplete and left out",
+        frames.len(),
+        frames.len() + complete
+    ));
+    entries.retain(|key, _| !frames.contains(&frame(key)));
+    true
 }
 
 fn order_slices(sorted: &mut [Sorted], log: &mut Log) {

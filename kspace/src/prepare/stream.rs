@@ -20,6 +20,9 @@ use crate::{Complex32, Error, Result};
 /// Memory for the images that are computed together, which are held about four times over and for two batches at once.
 const BATCH_BYTES: u64 = 128 << 20;
 
+/// Samples of readouts that are held together while they are added to a plane: many averages do not fit at once.
+const BLOCK_BYTES: usize = 16 << 20;
+
 /// A scan that was planned.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
@@ -144,31 +147,41 @@ pub(super) fn plane(
     rows: &[usize],
 ) -> Result<Vec<Complex32>> {
     let (coils, kx) = (source.coils, readout.kept());
-    let mut readouts = Vec::with_capacity(lines.len());
     // A slope counts points across one field of view, which another readout divides into more or fewer.
     let stretch = chain.readout.encoded() as f64 / readout.encoded() as f64;
     let stretched = |it: &PhaseCorrection| PhaseCorrection { slope: it.slope * stretch, ..*it };
+    let size = rows.len() * kx;
+    let mut compact = vec![Complex32::default(); coils * size];
+    let mut add = |block: &mut Vec<Added<'_>>| {
+        compact.par_chunks_mut(size.max(1)).enumerate().for_each_init(
+            || readout.worker(),
+            |worker, (coil, plane)| {
+                for ((samples, placement), phase, weight, slot) in block.iter() {
+                    let count = samples.len() / coils;
+                    let row = &mut plane[slot * kx..(slot + 1) * kx];
+                    let phase = phase.as_ref().and_then(|coils| coils.get(coil));
+                    worker.add(&samples[coil * count..(coil + 1) * count], *placement, phase, *weight, row);
+                }
+            },
+        );
+        block.clear();
+    };
+    let (mut block, mut bytes) = (Vec::new(), 0);
     for copies in copies(lines) {
         let Ok(slot) = rows.binary_search(&copies[0].row) else { continue };
         for line in copies {
             let phase = chain.shots.of(line.readout).map(|coils| coils.iter().map(stretched).collect::<Vec<_>>());
-            readouts.push((read(source, readout, line)?, phase, chain.scale / copies.len() as f32, slot));
+            let placed = read(source, readout, line)?;
+            bytes += size_of_val(&*placed.0);
+            block.push((placed, phase, chain.scale / copies.len() as f32, slot));
+            if bytes >= BLOCK_BYTES {
+                add(&mut block);
+                bytes = 0;
+            }
         }
     }
-    let size = rows.len() * kx;
-    let mut compact = vec![Complex32::default(); coils * size];
-    compact.par_chunks_mut(size.max(1)).enumerate().for_each_init(
-        || readout.worker(),
-        |worker, (coil, plane)| {
-            for ((samples, placement), phase, weight, slot) in &readouts {
-                let count = samples.len() / coils;
-                let row = &mut plane[slot * kx..(slot + 1) * kx];
-                let phase = phase.as_ref().and_then(|coils| coils.get(coil));
-                worker.add(&samples[coil * count..(coil + 1) * count], *placement, phase, *weight, row);
-            }
-        },
-    );
-    drop(readouts);
+    add(&mut block);
+    drop(block);
     if let Some(mixing) = &chain.mixing {
         let mut mixed = vec![Complex32::default(); mixing.channels() * size];
         mixing.apply(&compact, &mut mixed);
@@ -181,6 +194,8 @@ pub(super) fn plane(
 }
 
 type Placed<'a> = (Cow<'a, [Complex32]>, Placement);
+/// A readout, the phase of each coil, its weight and the row that it is added to.
+type Added<'a> = (Placed<'a>, Option<Vec<PhaseCorrection>>, f32, usize);
 
 fn read<'a>(source: Source<'a>, readout: &Readout, line: &Line) -> Result<Placed<'a>> {
     let changed = || Error::corrupt("raw data", "another scan than the one that was planned", "the same scan");

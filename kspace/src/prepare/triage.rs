@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Log;
 use crate::format::header::{Encoding, Trajectory};
+use crate::format::separate;
 use crate::format::{CalibrationSource, Kind, RawScan, ReadoutHead};
 use crate::{Error, Result};
 
@@ -91,6 +92,13 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
     if reference.is_empty() && is_separate(raw, encoding, first, &calibration) {
         reference = std::mem::take(&mut calibration);
     }
+    let stated = encoding.calibration_mode.as_deref().filter(|mode| *mode == "embedded");
+    if stated.is_some() && !reference.is_empty() && raw.calibration_source() == CalibrationSource::SameMeasurement {
+        log.warn(format!(
+            "the header states embedded calibration, {} calibration lines are a scan of their own: they are kept apart",
+            reference.len()
+        ));
+    }
     let reference_encoding = settle_reference(raw, &mut reference, coils, log)?.unwrap_or(encoding);
     for index in &calibration {
         if let Some(head) = raw.heads().get(*index) {
@@ -124,12 +132,12 @@ pub(super) fn triage<'a>(raw: &'a dyn RawScan, log: &mut Log) -> Result<Triage<'
     })
 }
 
-/// Whether calibration lines of the image's encoding are a scan of their own: the header says so, or they are of another
-/// length. Lines that were acquired apart differ in contrast and phase from the image and cannot be merged with it.
+/// Whether calibration lines of the image's encoding are a scan of their own: the header says so, they are of another
+/// length, or they repeat lines of the image. Lines that were acquired apart differ in contrast and phase from the image and cannot be merged with it.
 fn is_separate(raw: &dyn RawScan, encoding: &Encoding, imaging: &ReadoutHead, calibration: &[usize]) -> bool {
     let mode = encoding.calibration_mode.as_deref().unwrap_or("embedded");
     let fits = |index: &usize| raw.heads().get(*index).is_some_and(|head| head.samples == imaging.samples);
-    matches!(mode, "separate" | "external") || !calibration.iter().all(fits)
+    matches!(mode, "separate" | "external") || !calibration.iter().all(fits) || separate::is_separate(raw.heads())
 }
 
 /// Keeps the lines of one encoding that the coils of the image acquired, and gives that encoding.
@@ -143,6 +151,26 @@ fn settle_reference<'a>(
     let Some(number) = reference.first().and_then(|index| heads.get(*index)).map(|head| head.encoding) else {
         return Ok(None);
     };
+    if let Some(Trajectory::Other(name)) =
+        raw.header().encodings.get(usize::from(number)).map(|encoding| &encoding.trajectory)
+    {
+        log.warn(format!(
+            "the separate calibration lines have a {} trajectory and are left out: only Cartesian lines calibrate",
+            trajectory_name(name)
+        ));
+        reference.clear();
+        return Ok(None);
+    }
+    let measured = reference.len();
+    let on_grid = |index: &usize| heads.get(*index).is_some_and(|head| head.trajectory_dimensions == 0);
+    reference.retain(on_grid);
+    if reference.len() < measured {
+        log.warn(format!(
+            "{} of {measured} separate calibration lines bring trajectories of their own and are left out: only lines on the \
+             grid of the header calibrate",
+            measured - reference.len()
+        ));
+    }
     let all = reference.len();
     reference.retain(|index| {
         heads.get(*index).is_some_and(|head| head.encoding == number && usize::from(head.channels) == coils)
@@ -168,14 +196,17 @@ fn settle_reference<'a>(
     })
 }
 
+/// The name of a trajectory. It comes from a file: only the names of the standard are repeated.
+fn trajectory_name(name: &str) -> &'static str {
+    ["radial", "goldenangle", "spiral"].into_iter().find(|known| *known == name).unwrap_or("non-Cartesian")
+}
+
 fn refuse_encoding(encoding: &Encoding) -> Result<()> {
     match &encoding.trajectory {
         Trajectory::Cartesian | Trajectory::Epi => {}
         Trajectory::Other(name) => {
-            // The name comes from a file: only the names of the standard are repeated.
-            let known = ["radial", "goldenangle", "spiral"].into_iter().find(|known| known == name);
             return Err(Error::unsupported(
-                format!("{} trajectory", known.unwrap_or("non-Cartesian")),
+                format!("{} trajectory", trajectory_name(name)),
                 "only Cartesian data are reconstructed; grid the data first or use another reconstruction",
             ));
         }
@@ -271,6 +302,16 @@ mod tests {
         scan.heads[1].samples = 6;
         assert_eq!(run(&scan).unwrap().reference, [1], "lines of another length");
         scan.heads[1].samples = 8;
+        // A line on a place that the image holds too was acquired twice, whatever the header says.
+        scan.heads[1].counters.step_1 = 2;
+        let mut log = Log::default();
+        assert_eq!(triage(&scan, &mut log).unwrap().reference, [1]);
+        assert!(log.warnings[0].contains("states embedded calibration, 1 calibration lines"), "{:?}", log.warnings);
+        for mode in [None, Some("other".to_owned())] {
+            scan.header.encodings[0].calibration_mode = mode;
+            assert_eq!(run(&scan).unwrap().reference, [1]);
+        }
+        scan.heads[1].counters.step_1 = 1;
         scan.heads[1].encoding = 1;
         let error = run(&scan).err().unwrap().to_string();
         assert!(error.contains("encoding 1") && error.contains("1 encodings"), "{error}");
@@ -279,6 +320,24 @@ mod tests {
         scan.header.encodings.push(other);
         let found = run(&scan).unwrap();
         assert_eq!((found.reference, found.reference_encoding.encoded.matrix[1]), (vec![1], 3));
+    }
+
+    #[test]
+    fn separate_calibration_lines_off_the_grid_are_left_out_and_said() {
+        let mut scan = Scan::new(2, 8, 6);
+        for index in [1, 2] {
+            (scan.heads[index].flags, scan.heads[index].encoding) = (Flags::default().with(Flags::CALIBRATION), 1);
+        }
+        let own = scan.header.encodings[0].clone();
+        scan.header.encodings.push(Encoding { trajectory: Trajectory::Other("radial".into()), ..own.clone() });
+        let mut log = Log::default();
+        assert_eq!(triage(&scan, &mut log).unwrap().reference, [0usize; 0]);
+        assert!(log.warnings[0].contains("a radial trajectory and are left out"), "{:?}", log.warnings);
+        scan.header.encodings[1] = own;
+        scan.heads[1].trajectory_dimensions = 2;
+        let mut log = Log::default();
+        assert_eq!(triage(&scan, &mut log).unwrap().reference, [2]);
+        assert!(log.warnings[0].contains("1 of 2 separate calibration lines bring trajectories"), "{:?}", log.warnings);
     }
 
     #[test]

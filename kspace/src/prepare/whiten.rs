@@ -1,6 +1,8 @@
 //! Noise prewhitening (Pruessmann et al., MRM 46:638, 2001): `inv(L)` of the Cholesky factor of the noise covariance,
 //! applied over the coils, makes their noise independent and of equal size.
 
+use std::collections::BTreeSet;
+
 use contract::prepared::Step;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par, Side, c64};
@@ -47,6 +49,13 @@ pub(super) fn plan(raw: &dyn RawScan, triage: &Triage<'_>, log: &mut Log) -> Res
         readouts.iter().filter_map(|index| raw.heads().get(*index)).map(|h| usize::from(h.samples)).sum();
     if triage.noise.is_empty() {
         log.warn("no noise scan: coils are not prewhitened, and noisy coils weigh as much as quiet ones");
+        return Ok(None);
+    }
+    if readouts.is_empty() {
+        let channels: BTreeSet<u16> =
+            triage.noise.iter().filter_map(|index| raw.heads().get(*index)).map(|head| head.channels).collect();
+        let channels = channels.iter().map(u16::to_string).collect::<Vec<_>>().join(" and ");
+        log.warn(format!("noise scan has {channels} channels, the image {coils}: coils are not prewhitened"));
         return Ok(None);
     }
     if samples < SAMPLES_PER_CHANNEL * coils {
@@ -191,6 +200,9 @@ mod tests {
         };
         assert!(warning(&Scan::new(2, 8, 4)).contains("no noise scan"));
         assert!(warning(&noisy(4, 15, 5.0)).contains("15 samples of 4 channels"));
+        let mut other = noisy(4, 100, 5.0);
+        other.heads[0].channels = 2;
+        assert_eq!(warning(&other), "noise scan has 2 channels, the image 4: coils are not prewhitened");
         let mut dead = noisy(3, 100, 5.0);
         dead.samples[0][100..200].fill(Complex32::default());
         assert!(warning(&dead).contains("dead"));

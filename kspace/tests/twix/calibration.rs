@@ -87,6 +87,39 @@ fn a_calibration_measurement_in_front_of_the_image_calibrates_it() {
     assert!(alone.scans.is_empty() && alone.refused[0].1.to_string().contains("a calibration scan and no image"));
 }
 
+/// Protocols of echo planar sequences have modes that say nothing, or the wrong thing: lines that were acquired twice tell.
+#[test]
+fn lines_on_places_of_the_image_are_a_scan_of_their_own_whatever_the_protocol_says() {
+    let [noise, calibration, image] = blocks();
+    let long = |block: Block| match block {
+        // As long as those of the image, so that their length tells nothing.
+        Block::Readout(readout) => {
+            Block::Readout(Readout { samples: 32, center_column: 16, seed: readout.seed + 50, ..readout })
+        }
+        sync @ Block::Sync(_) => sync,
+    };
+    let calibration: Vec<Block> = calibration.into_iter().map(long).collect();
+    let with = |mode: &str| {
+        let mut scan = measurement(16, [noise.clone(), calibration.clone(), image.clone()].concat());
+        scan.buffers[1].1 = scan.buffers[1].1.replace("ucRefScanMode = 4", &format!("ucRefScanMode = {mode}"));
+        let found = opened(&[write(Layout::Vd, &[scan], PATIENT)]);
+        let scan = found.scans[0].scan.as_ref();
+        let plan = plan(scan, &Options::default()).unwrap();
+        let reader = Reader::open(plan.write(scan, Vec::new(), &mut |_, _| {}).unwrap()).unwrap();
+        assert_eq!((reader.shape.acs, reader.meta.entries[0].sampling.acceleration), (Some((12, 16)), 3));
+        let said = reader.meta.warnings.iter().any(|warning| warning.contains("states embedded calibration"));
+        (
+            (0..2).map(|at| (reader.entry(at).unwrap(), reader.calibration(at).unwrap().unwrap())).collect::<Vec<_>>(),
+            said,
+        )
+    };
+    let (expected, said) = with("4");
+    assert!(!said);
+    for mode in ["1", "2", "64", "256"] {
+        assert!(with(mode) == (expected.clone(), mode == "2"), "mode {mode}");
+    }
+}
+
 #[test]
 fn adjustments_with_images_of_their_own_calibrate_nothing() {
     let [noise, calibration, image] = blocks();

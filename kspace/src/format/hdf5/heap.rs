@@ -4,7 +4,7 @@
 //! version, its size, then objects: number, reference count, size, data padded to eight bytes. (HDF5 file format
 //! specification, III.E.) Addresses count from the superblock, and so does the slice that is searched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::{Error, Result};
@@ -17,6 +17,10 @@ const OBJECT_HEADER: usize = 16;
 const STEPS_WITHOUT_TABLE: usize = 16;
 /// Objects in all tables together: 64 MiB. A hostile file could ask for more.
 const MOST_TABLED: usize = 2 << 20;
+
+/// Sound collections lie apart from each other, so that all of them have less bytes than the file; how many times its length
+/// those may have that tables were made of.
+const MOST_OVERLAP: usize = 2;
 
 /// A part of the file, already checked to lie inside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,6 +65,9 @@ pub(in crate::format) struct Heap {
 struct Tables {
     by_address: HashMap<u64, Arc<HashMap<u32, Span>>>,
     objects: usize,
+    /// Addresses of which a table was made, some of which may be gone again, and the bytes of these collections.
+    parsed: HashSet<u64>,
+    bytes: usize,
 }
 
 impl Heap {
@@ -95,15 +102,31 @@ impl Heap {
                 None => return Ok(None),
             }
         }
+        self.admit(file, address)?;
         let table: HashMap<u32, Span> = Objects::at(file, address)?.collect::<Result<_>>()?;
         let found = table.get(&reference.object).copied();
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         if tables.objects + table.len() > MOST_TABLED {
-            *tables = Tables::default();
+            tables.by_address.clear();
+            tables.objects = 0;
         }
         tables.objects += table.len();
         tables.by_address.insert(address, Arc::new(table));
         Ok(found)
+    }
+
+    /// Counts the bytes of a collection before it is parsed for the first time, and refuses those that share bytes: each would be
+    /// parsed to the end of the file.
+    fn admit(&self, file: &[u8], address: u64) -> Result<()> {
+        let bytes = Objects::at(file, address)?.bytes.len();
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        if tables.parsed.insert(address) {
+            tables.bytes = tables.bytes.saturating_add(bytes);
+        }
+        if tables.bytes > MOST_OVERLAP * file.len() {
+            return Err(broken(address, "bytes that belong to other collections too"));
+        }
+        Ok(())
     }
 }
 
@@ -210,6 +233,27 @@ mod tests {
         assert!(heap.find(&file, reference(0), 0).is_err());
         assert!(Heap::default().find(&file, Reference { address: 16, ..reference(1) }, 0).is_err());
         assert!(Heap::default().find(&file, Reference { address: u64::MAX, ..reference(1) }, 0).is_err());
+    }
+
+    /// Collections of which each begins in the data of an object of the one before and reaches to the end of the file.
+    #[test]
+    fn collections_that_share_bytes_are_refused() {
+        let count = 400_usize;
+        let size = |number: usize| (32 * (count - number) + 16 + 48) as u64;
+        let mut file = Vec::new();
+        for number in 0..count {
+            file.extend([b"GCOL\x01\0\0\0", &size(number).to_le_bytes()[..]].concat());
+            file.extend([&1_u64.to_le_bytes()[..], &16_u64.to_le_bytes()].concat());
+        }
+        // What the objects before lead to.
+        file.extend([b"GCOL\x01\0\0\0", &64_u64.to_le_bytes()[..]].concat());
+        file.extend([&9_u64.to_le_bytes()[..], &16_u64.to_le_bytes(), &[7; 16], &[0; 16]].concat());
+        let heap = Heap::default();
+        let find = |number: usize| heap.find(&file, Reference { count: 4, address: 32 * number as u64, object: 9 }, 16);
+        assert_eq!(find(0).unwrap().start, file.len() - 32);
+        let error = (1..count / 2).find_map(|number| find(number).err()).unwrap().to_string();
+        assert!(error.contains("belong to other collections too"), "{error}");
+        assert!(find(0).is_ok(), "a table that was made before");
     }
 
     proptest! {

@@ -21,6 +21,8 @@ use super::{RawScan, ReadoutHead, mapped, mend, xml};
 use crate::{Complex32, Error, Result};
 use structure::Measurement;
 
+const FLOAT_BYTES: u64 = 4;
+
 /// A measurement of an ISMRMRD file.
 pub(super) struct IsmrmrdFile {
     file: Arc<Hdf5>,
@@ -39,18 +41,18 @@ pub(super) struct IsmrmrdFile {
 /// samples are not as many as its head says.
 pub(super) fn open_all(file: Hdf5) -> Result<Vec<IsmrmrdFile>> {
     let file = Arc::new(file);
-    let mut readouts = 0;
+    let (mut readouts, mut claimed) = (0, 0);
     let mut scans = Vec::new();
     for measurement in structure::measurements(&file)? {
-        let scan = open(&file, &measurement, readouts)?;
+        let scan = open(&file, &measurement, readouts, &mut claimed)?;
         readouts += scan.heads.len();
         scans.push(scan);
     }
     Ok(scans)
 }
 
-/// Opens one measurement of a file, of which `others` readouts are known already.
-fn open(file: &Arc<Hdf5>, measurement: &Measurement, others: usize) -> Result<IsmrmrdFile> {
+/// Opens one measurement of a file, of which `others` readouts are known already, whose samples have `claimed` bytes.
+fn open(file: &Arc<Hdf5>, measurement: &Measurement, others: usize, claimed: &mut u64) -> Result<IsmrmrdFile> {
     let (mut header, mut warnings) = match &measurement.header {
         Some(text) => xml::parse(&file.text(text)?)?,
         None => (Header::default(), vec!["the ISMRMRD file has no header".to_owned()]),
@@ -66,6 +68,7 @@ fn open(file: &Arc<Hdf5>, measurement: &Measurement, others: usize) -> Result<Is
         *head = layout.head(record);
         let (place, floats) = layout.samples(record);
         *reference = place;
+        *claimed = claimed.saturating_add(FLOAT_BYTES * floats);
         filled += 1;
         if wrong.is_none() && floats != floats_of(head) && !head.is_compressed() {
             wrong = Some((number, floats, floats_of(head)));
@@ -78,6 +81,13 @@ fn open(file: &Arc<Hdf5>, measurement: &Measurement, others: usize) -> Result<Is
         let found = format!("{found} values");
         let expected = format!("{expected}, two for each sample of each channel");
         return Err(Error::corrupt(format!("readout {number}"), found, expected));
+    }
+    // The heap is never compressed, so that readouts with more samples than that refer to the same ones.
+    let length = file.bytes().len() as u64;
+    if *claimed > length {
+        let expected =
+            format!("at most {length}, the length of the file, in which every readout has samples of its own");
+        return Err(Error::corrupt("the samples of all ISMRMRD readouts", format!("{claimed} bytes"), expected));
     }
     mend::mend(&mut header, &mut heads, &mut warnings);
     Ok(IsmrmrdFile { file: Arc::clone(file), header, heads, references, heap: Heap::default(), warnings })
@@ -99,6 +109,11 @@ impl RawScan for IsmrmrdFile {
 
     fn heads(&self) -> &[ReadoutHead] {
         &self.heads
+    }
+
+    fn has_ended(&self) -> bool {
+        // A file that was cut would not have opened.
+        true
     }
 
     fn samples(&self, readout: usize) -> Result<Cow<'_, [Complex32]>> {

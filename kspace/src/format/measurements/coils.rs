@@ -19,7 +19,16 @@ impl<'a> Coils<'a> {
     pub(super) fn of(scan: &'a dyn RawScan, kind: impl Fn(&ReadoutHead) -> bool) -> Self {
         let heads = || scan.heads().iter();
         let head = heads().find(|head| kind(head)).or_else(|| heads().next());
-        let channels = head.map_or(0, |head| usize::from(head.channels));
+        Self::named(scan, head.map_or(0, |head| usize::from(head.channels)))
+    }
+
+    /// Those of each number of channels that readouts of a kind have, the most first.
+    pub(super) fn all_of(scan: &'a dyn RawScan, kind: impl Fn(&ReadoutHead) -> bool) -> Vec<Self> {
+        let counts: BTreeSet<u16> = scan.heads().iter().filter(|head| kind(head)).map(|head| head.channels).collect();
+        counts.into_iter().rev().map(|channels| Self::named(scan, channels.into())).collect()
+    }
+
+    fn named(scan: &'a dyn RawScan, channels: usize) -> Self {
         let names = scan.header().system.coil_names.as_slice();
         let distinct = names.iter().filter(|name| !name.is_empty()).collect::<BTreeSet<_>>().len();
         Self { channels, names: (channels > 0 && names.len() == channels && distinct == channels).then_some(names) }

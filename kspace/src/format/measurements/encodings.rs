@@ -79,6 +79,10 @@ impl RawScan for View {
         &self.heads
     }
 
+    fn has_ended(&self) -> bool {
+        self.scan.has_ended()
+    }
+
     fn samples(&self, readout: usize) -> Result<Cow<'_, [Complex32]>> {
         let number = self.readouts.get(readout).ok_or_else(|| no_such_readout(readout, self.readouts.len()))?;
         self.scan.samples(*number)

@@ -147,6 +147,10 @@ impl RawScan for Joined {
         if self.loans.is_empty() { self.image.heads() } else { &self.heads }
     }
 
+    fn has_ended(&self) -> bool {
+        self.image.has_ended()
+    }
+
     fn samples(&self, readout: usize) -> Result<Cow<'_, [Complex32]>> {
         let Some(mut beyond) = readout.checked_sub(self.image.heads().len()) else {
             return self.image.samples(readout);

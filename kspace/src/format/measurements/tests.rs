@@ -155,6 +155,51 @@ fn noise_alone_is_refused_with_its_reason() {
     assert!(found.refused[0].1.to_string().contains("noise scan and no image"));
 }
 
+/// Noise of two sets of coils and a line of each, as an adjustment of the coils has them.
+fn adjustment(names: Vec<String>) -> Scan {
+    let mut scan = noise(4, names);
+    for (at, coils) in [(0, 2_u16), (2, 4), (3, 2)] {
+        scan.heads[at].channels = coils;
+        scan.samples[at].truncate(8 * usize::from(coils));
+        if at > 1 {
+            scan.heads[at].flags = Flags::default();
+            (scan.heads[at].encoding, scan.heads[at].counters.step_1) = (0, 0);
+        }
+    }
+    scan
+}
+
+#[test]
+fn an_adjustment_with_lines_of_several_coil_sets_lends_its_noise() {
+    let lent = |found: &Measurements| -> Vec<(u16, usize)> {
+        assert_eq!((found.scans.len(), found.refused.len()), (1, 0));
+        let scan = &found.scans[0].scan;
+        let noise = scan.heads().iter().enumerate().filter(|(_, head)| head.flags.has(Flags::NOISE));
+        noise.map(|(at, head)| (head.channels, scan.samples(at).unwrap().len())).collect()
+    };
+    // The one noise readout that has the coils of the image.
+    assert_eq!(lent(&one_file(vec![adjustment(names(0..4)), image(4, names(0..4))])), [(4, 32)]);
+    assert_eq!(lent(&one_file(vec![adjustment(names(0..4)), image(3, names(1..4))])), [(3, 24)]);
+    assert_eq!(lent(&one_file(vec![image(2, Vec::new()), adjustment(Vec::new())])), [(2, 16)]);
+    let found = one_file(vec![adjustment(Vec::new()), image(3, Vec::new())]);
+    assert!(lent(&found).is_empty() && warnings(&found).contains("noise scan has 4 channels, the image 3"));
+
+    // An image with noise of its own beside it, whose header names the adjustment.
+    let with_noise = |dependency: Option<&str>| {
+        let mut own = image(4, Vec::new());
+        own.heads[0].flags = own.heads[0].flags.with(Flags::NOISE);
+        own.header.noise_dependency = dependency.map(str::to_owned);
+        let mut adjustment = adjustment(Vec::new());
+        adjustment.header.measurement_id = Some("x".to_owned());
+        one_file(vec![adjustment, own]).scans.len()
+    };
+    assert_eq!((with_noise(Some("x")), with_noise(None)), (1, 2));
+    // Images with noise stay images.
+    let mut own = image(4, Vec::new());
+    own.heads[0].flags = own.heads[0].flags.with(Flags::NOISE);
+    assert_eq!(one_file(vec![own, image(4, Vec::new())]).scans.len(), 2);
+}
+
 /// Four lines in each encoding, with these flags.
 fn in_encodings(flags: &[&[u32]]) -> Scan {
     let mut scan = Scan::new(2, 8, 4 * flags.len() as u16);

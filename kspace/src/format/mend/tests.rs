@@ -129,6 +129,56 @@ fn the_counters_win_over_limits_and_matrix() {
 }
 
 #[test]
+fn partitions_that_no_line_was_encoded_in_are_not_transformed() {
+    let slices = |heads: &mut Vec<ReadoutHead>, count: u16, distance: f32| {
+        let one = heads.clone();
+        heads.clear();
+        for slice in 0..count {
+            heads.extend(one.iter().map(|head| {
+                let mut head = ReadoutHead { slice_dir: [0.0, 0.0, 1.0], ..*head };
+                (head.counters.slice, head.position[2]) = (slice, distance * f32::from(slice));
+                head
+            }));
+        }
+    };
+    let set = |encoding: &mut Encoding, partitions: usize, mm: f64| {
+        for space in [&mut encoding.encoded, &mut encoding.recon] {
+            (space.matrix[2], space.field_of_view_mm[2]) = (partitions, mm);
+        }
+        encoding.limits.step_2 = Some(Limit { minimum: 0, maximum: partitions as u16 - 1, center: 1 });
+    };
+    // (partitions stated, field of view, slices, their distance, step of all lines, thickness)
+    let cases = [
+        (2, 5.0, 1, 0.0, 0, 5.0),
+        (10, 5.0, 10, 6.0, 0, 5.0),
+        (10, 60.0, 10, 6.0, 0, 6.0),
+        (10, 50.0, 10, 6.0, 0, 5.0),
+        (4, 5.0, 3, 0.0, 0, 5.0),
+        (10, 5.0, 10, 2.0, 0, 5.0),
+        (1, 5.0, 1, 0.0, 3, 5.0),
+    ];
+    for (partitions, mm, count, distance, step, expected) in cases {
+        let (mut header, mut heads) = scan(512, 100);
+        slices(&mut heads, count, distance);
+        heads.iter_mut().for_each(|head| head.counters.step_2 = step);
+        set(&mut header.encodings[0], partitions, mm);
+        let (header, heads, warnings) = mended(header, heads);
+        let Encoding { encoded, recon, limits, .. } = &header.encodings[0];
+        assert_eq!((encoded.matrix, recon.matrix, limits.step_2), ([512, 100, 1], [256, 100, 1], None));
+        assert_eq!([encoded.field_of_view_mm[2], recon.field_of_view_mm[2]], [expected; 2]);
+        assert!(heads.iter().all(|head| head.counters.step_2 == 0));
+        assert!(warnings.len() == 1 && warnings[0].contains("is taken for 2-D"), "{warnings:?}");
+    }
+    // Partitions of a 3-D scan, of which calibration lines have others than the image.
+    let (encoding, said) = changed(|encoding, heads| {
+        set(encoding, 2, 5.0);
+        heads[0].counters.step_2 = 1;
+        heads[0].flags = heads[0].flags.with(Flags::CALIBRATION);
+    });
+    assert_eq!((encoding.encoded.matrix[2], said.as_str()), (2, ""));
+}
+
+#[test]
 fn channels_and_encodings_of_the_readouts_are_taken() {
     let (mut header, mut heads) = scan(64, 8);
     header.system.channels = Some(20);

@@ -7,6 +7,7 @@ use super::mdh::{bit, has};
 use super::protocol::Protocol;
 use super::walk::Walk;
 use crate::format::header::{Encoding, Header, Limit, Limits, POSITIONS, Ramp, Sequence, Space, System, Trajectory};
+use crate::format::separate::is_separate;
 use crate::format::{Counters, Flags, ReadoutHead, calibrates_only};
 
 /// `alRegridMode` of a trapezoidal readout gradient.
@@ -79,8 +80,10 @@ type Line<'a> = (&'a ReadoutHead, [u16; 2]);
 
 /// The image, and lines of a calibration scan of its own, which have a matrix of their own; nothing where there are no lines.
 fn encodings(protocol: &Protocol<'_>, walk: &Walk, notes: &mut Notes) -> Vec<Encoding> {
-    // Lines of a measurement that calibrates others are described by its own protocol.
-    let separate = calibration_mode(protocol) == Some("separate") && !calibrates_only(&walk.heads);
+    // Lines of a measurement that calibrates others are described by its own protocol. Protocols have modes that say nothing
+    // of it, those of echo planar sequences among them.
+    let stated = calibration_mode(protocol) == Some("separate");
+    let separate = (stated || is_separate(&walk.heads)) && !calibrates_only(&walk.heads);
     let lines = walk.heads.iter().zip(walk.centers.iter().copied()).filter(|(head, _)| head.is_line());
     let (calibration, image): (Vec<Line<'_>>, Vec<Line<'_>>) =
         lines.partition(|(head, _)| separate && head.is_calibration());

@@ -106,6 +106,9 @@ impl TwixScan {
         if role == Role::Image {
             mark_end(&mut walk, &mut notes);
         }
+        if walk.empty > 0 {
+            notes.warn(format!("{} readouts have no samples or no channels and are passed over", walk.empty));
+        }
         receive::dwell_times(&mut walk.heads, &protocol, generation, role, &mut notes);
         // Readouts of other kinds may use other channels: those of the image count.
         let line = walk.heads.iter().position(|head| !head.flags.has(Flags::NOISE)).unwrap_or(0);

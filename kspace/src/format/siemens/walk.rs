@@ -20,6 +20,8 @@ pub(super) struct Walk {
     pub(super) centers: Vec<[u16; 2]>,
     /// Evaluation bits that are set in any of them.
     pub(super) bits: u64,
+    /// Readouts without samples or channels, which are passed over.
+    pub(super) empty: usize,
     /// Whether the end of the measurement is marked.
     pub(super) ended: bool,
 }
@@ -74,8 +76,16 @@ pub(super) fn walk(file: &[u8], measurement: Measurement, generation: Generation
             continue;
         }
         if mdh.samples == 0 || mdh.channels == 0 {
-            let found = format!("{} samples of {} channels", mdh.samples, mdh.channels);
-            return Err(Error::corrupt(format!("readout at byte {at}"), found, "at least one of both"));
+            let fits = mdh.length >= generation.header() && at + mdh.length <= measurement.end;
+            if !fits {
+                let found = format!("{} samples of {} channels in {} bytes", mdh.samples, mdh.channels, mdh.length);
+                return Err(Error::corrupt(format!("readout at byte {at}"), found, "at least one of both"));
+            }
+            // The next header tells whether the length was right.
+            doubt = Some(mdh.measurement);
+            found.empty += 1;
+            at += mdh.length;
+            continue;
         }
         // Readouts that travel together state the length of all, so that of each is computed. Where both differ the next
         // header tells whether that was right.

@@ -51,13 +51,15 @@ fn slices_are_ordered_by_place_and_averages_merged() {
 
 #[test]
 fn calibration_lines_fill_rows_without_an_imaging_line() {
-    let mut scan = Scan::new(1, 4, 4);
+    let mut scan = Scan::new(1, 4, 6);
     scan.heads[1].flags = Flags::default().with(Flags::CALIBRATION);
+    scan.heads[5].flags = Flags::default().with(Flags::CALIBRATION);
     scan.push(1, 4, 2);
-    scan.heads[4].flags = Flags::default().with(Flags::CALIBRATION);
-    let (sorted, _) = run(&scan).unwrap();
+    scan.heads[6].flags = Flags::default().with(Flags::CALIBRATION);
+    let (sorted, log) = run(&scan).unwrap();
     let lines: Vec<_> = sorted[0].lines.iter().map(|line| (line.row, line.readout, line.calibrates)).collect();
-    assert_eq!(lines, [(0, 0, false), (1, 1, true), (2, 2, false), (3, 3, false)]);
+    assert_eq!(lines, [(0, 0, false), (1, 1, true), (2, 2, false), (3, 3, false), (4, 4, false), (5, 5, true)]);
+    assert_eq!(log.warnings, ["1 calibration lines repeat lines of the image and are left out"]);
 }
 
 #[test]
@@ -117,6 +119,23 @@ fn a_measurement_that_was_cut_is_told_from_one_with_missing_lines() {
     scan.heads.last_mut().unwrap().flags = Flags::default().with(Flags::LAST_IN_MEASUREMENT);
     let (_, log) = run(&scan).unwrap();
     assert!(log.warnings.iter().any(|warning| warning.contains("1 of 2 entries")), "{:?}", log.warnings);
+
+    // Of a series only the frame is lost in which it was stopped.
+    let mut series = Scan::new(1, 4, 6);
+    for (repetition, lines) in [(1, 6), (2, 3)] {
+        for line in 0..lines {
+            series.push(1, 4, line);
+            series.heads.last_mut().unwrap().counters.repetition = repetition;
+        }
+    }
+    assert!(matches!(run(&series), Err(Error::Truncated { .. })), "more may be on its way");
+    series.heads.last_mut().unwrap().flags = Flags::default().with(Flags::LAST_IN_MEASUREMENT);
+    let (sorted, log) = run(&series).unwrap();
+    assert_eq!(sorted.iter().map(|entry| entry.key.repetition).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(log.warnings, ["the measurement was stopped: 1 of 3 frames are incomplete and left out"]);
+    // Fewer averages in the last frame are no reason to lose it.
+    series.heads.iter_mut().filter(|head| head.counters.repetition == 2).for_each(|head| head.counters.repetition = 0);
+    assert_eq!(run(&series).unwrap().0.len(), 2);
 
     // Other lines than the first slice began with: not a cut.
     scan.heads.last_mut().unwrap().flags = Flags::default();
