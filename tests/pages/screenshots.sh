@@ -13,7 +13,8 @@ for page in report worklist; do
   path=$(find "$folder" -name "$page.html" -exec ls -t {} + | sed -n 1p)
   [ -n "$path" ] || continue
   for width in 1280 390; do
-    "$chromium" --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --disable-background-networking \
+    # The scripts of a report decode its pictures before they show them.
+    "$chromium" --virtual-time-budget=5000 --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --disable-background-networking \
       --disable-component-update --disable-sync --user-data-dir="$profile" --window-size="$width,1500" \
       --screenshot="$out/$page-$width.png" "file://$(realpath "$path")" 2>/dev/null
   done
