@@ -66,8 +66,8 @@ impl Outputs<'_> {
             volume("noise.nii.gz", map, nifti::Content::Noise)?;
         }
         let method = format!("{}, {}, seed {}", manifest.method, manifest.refine, manifest.seed);
-        let sharing = |name: &str| manifest.parameters.get(name).map_or_else(|| "1".to_owned(), ToString::to_string);
-        let options = format!("images {images}, slab {}, warm {}", sharing("slab"), sharing("warm"));
+        let shared = ["slab", "warm"].into_iter().filter_map(|name| Some((name, manifest.parameters.get(name)?)));
+        let options = shared.fold(format!("images {images}"), |text, (name, value)| format!("{text}, {name} {value}"));
         let study = dicom::Study {
             scan: &manifest.scan,
             meta,
