@@ -146,6 +146,8 @@ impl Step {
     /// The step that turns the partitions of a 3-D scan into slices; `fewest_partitions_of_a_line` below `partitions` means that some
     /// were not acquired, which leaves less noise in a slice.
     pub const PARTITIONS: &str = "transform_partitions";
+    /// The step that takes calibration lines which are not part of the image.
+    pub const SEPARATE_CALIBRATION: &str = "separate_calibration";
     /// The step that divides every sample by `factor`.
     pub const NORMALISE: &str = "normalise";
 

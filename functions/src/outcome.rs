@@ -9,7 +9,7 @@ use contract::keys::status_key;
 use contract::{ExitCode, ScanId, Stage, State, Status};
 use jiff::Timestamp;
 use serde::Deserialize;
-use store::state::{self, Claim};
+use store::state::{self, Claim, Parts};
 
 use crate::config::Outcome;
 use crate::decompress::refusal;
@@ -43,13 +43,10 @@ where
 {
     match notice {
         Notice::Job(job) => handle(ports, config, job).await,
-        Notice::Record(record) => {
-            worklist::handle(ports, config, record).await?;
-            match record.scan() {
-                Some(scan) => mark_upload(ports, config, &scan).await,
-                None => Ok(()),
-            }
-        }
+        Notice::Record(record) => match worklist::handle(ports, config, record).await? {
+            Some(parts) => mark_upload(ports, config, &parts).await,
+            None => Ok(()),
+        },
     }
 }
 
@@ -226,19 +223,22 @@ where
 /// Tags the raw object of a scan, so that it may be archived.
 async fn mark_reconstructed<P: GetObject + TagObject>(ports: &P, config: &Outcome, scan: &ScanId) -> Result<()> {
     let Some(raw) = state::raw_of(ports, &config.state, scan).await? else { return Ok(()) };
-    match &raw.part {
-        Some(part) if !all_reconstructed(ports, config, &part.upload).await? => Ok(()),
-        _ => mark(ports, config, raw).await,
+    if let Some(part) = &raw.part {
+        return match state::parts_of(ports, &config.state, &part.upload).await? {
+            Some(parts) if all_reconstructed(ports, config, &parts).await? => mark(ports, config, raw).await,
+            _ => Ok(()),
+        };
     }
+    mark(ports, config, raw).await
 }
 
 /// Tags an upload of several scans whose record of them was written after the last had its images: where decompress was
 /// killed before, the end of no scan could tell that all were done. Its own history is written after that record.
-async fn mark_upload<P: GetObject + TagObject>(ports: &P, config: &Outcome, upload: &ScanId) -> Result<()> {
+async fn mark_upload<P: GetObject + TagObject>(ports: &P, config: &Outcome, upload: &Parts) -> Result<()> {
     if !all_reconstructed(ports, config, upload).await? {
         return Ok(());
     }
-    match state::raw_of(ports, &config.state, upload).await? {
+    match state::raw_of(ports, &config.state, &upload.scan).await? {
         Some(raw) => mark(ports, config, raw).await,
         None => Ok(()),
     }
@@ -254,9 +254,8 @@ async fn mark<P: TagObject>(ports: &P, config: &Outcome, raw: Claim) -> Result<(
 
 /// Whether every scan of an upload has its images. The history of the scan that asks is written already, so of two that end
 /// at once one sees the other.
-async fn all_reconstructed<P: GetObject>(ports: &P, config: &Outcome, upload: &ScanId) -> Result<bool> {
-    let Some(parts) = state::parts_of(ports, &config.state, upload).await? else { return Ok(false) };
-    for part in &parts.parts {
+async fn all_reconstructed<P: GetObject>(ports: &P, config: &Outcome, upload: &Parts) -> Result<bool> {
+    for part in &upload.parts {
         let status: Option<Status> = state::read(ports, &config.state.join(&status_key(&part.scan))).await?;
         if !status.is_some_and(|status| status.end().is_some_and(|end| end.state == State::Done)) {
             return Ok(false);

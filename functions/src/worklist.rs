@@ -7,7 +7,8 @@ use contract::keys::{ScanKeys, WORKLIST_KEY, job_key, scan_of_status_key, status
 use contract::{ContractError, JobSpec, Manifest, Naming, Record, ScanId, State, Status};
 use pages::worklist::{Row, Worklist, WorklistError};
 use serde::Deserialize;
-use store::{Location, state};
+use store::Location;
+use store::state::{self, Parts};
 
 use crate::Result;
 use crate::config::Outcome;
@@ -43,29 +44,35 @@ impl RecordEvent {
     }
 }
 
-/// Brings the row of a scan up to date.
+/// Brings the row of a scan up to date. Hands back what an upload of several scans holds; `None` for every other scan.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn handle<P: GetObject + PutObject>(ports: &P, config: &Outcome, event: &RecordEvent) -> Result<()> {
+pub async fn handle<P: GetObject + PutObject>(
+    ports: &P,
+    config: &Outcome,
+    event: &RecordEvent,
+) -> Result<Option<Parts>> {
     let Some(scan) = event.scan() else {
         tracing::info!("acknowledged: not the history of a scan");
-        return Ok(());
+        return Ok(None);
     };
-    let Some(row) = row(ports, config, &scan).await? else {
+    let Some(mut row) = row(ports, config, &scan).await? else {
         tracing::info!(%scan, "acknowledged: nothing is known of the scan any more");
-        return Ok(());
+        return Ok(None);
     };
+    let parts = state::parts_of(ports, &config.state, &scan).await?;
+    if let Some(parts) = &parts {
+        // Its scans have rows of their own, which take its place.
+        (row.state, row.reason) = (State::Superseded, Some(parts.summary()));
+    }
     let at = config.results.join(WORKLIST_KEY);
-    let mut newer = None;
     state::update(ports, &at, "text/html; charset=utf-8", |page| {
         let mut list = match page.map(Worklist::parse) {
             None => Worklist::default(),
             Some(Ok(list)) => list,
-            Some(Err(WorklistError::Contract(error @ ContractError::Schema { .. }))) => {
-                newer = Some(error);
-                return None;
-            }
+            // Finished scans are not heard of again, so a list that this release cannot read is left to the one that wrote it.
+            Some(Err(WorklistError::Contract(error @ ContractError::Schema { .. }))) => return Err(error.into()),
             Some(Err(error)) => {
                 // The bucket keeps the old version, and scans that are heard of again come back.
                 tracing::error!(%error, "the worklist cannot be read and begins anew");
@@ -74,15 +81,11 @@ pub async fn handle<P: GetObject + PutObject>(ports: &P, config: &Outcome, event
         };
         let before = list.clone();
         list.upsert(row.clone());
-        (page.is_none() || list != before).then(|| list.render().into_bytes())
+        Ok((page.is_none() || list != before).then(|| list.render().into_bytes()))
     })
     .await?;
-    if let Some(error) = newer {
-        // Finished scans are not heard of again, so a list that this release cannot read is left to the one that wrote it.
-        return Err(error.into());
-    }
     tracing::info!(%scan, "the worklist is up to date");
-    Ok(())
+    Ok(parts)
 }
 
 /// What is known of a scan.
@@ -110,12 +113,7 @@ async fn row<P: GetObject>(ports: &P, config: &Outcome, scan: &ScanId) -> Result
         }
         None => None,
     };
-    let mut row = Row::of(&status, &folder, manifest.as_ref());
-    if let (Some(row), Some(parts)) = (&mut row, state::parts_of(ports, &config.state, scan).await?) {
-        // Its scans have rows of their own, which take its place.
-        (row.state, row.reason) = (State::Superseded, Some(parts.summary()));
-    }
-    Ok(row)
+    Ok(Row::of(&status, &folder, manifest.as_ref()))
 }
 
 #[cfg(test)]

@@ -15,23 +15,13 @@ use kspace::image::geometry::{Grid, Stack, stack};
 use kspace::image::nifti;
 use ndarray::{Array2, Array4};
 
+mod peers;
+
+use peers::{has, python};
+
 /// Makes the files of a study.
 type Write = fn(&Study<'_>) -> kspace::Result<Vec<(String, Vec<u8>)>>;
 const KINDS: [(&str, Write); 2] = [("MRImage", classic), ("EnhancedMRImage", enhanced)];
-
-#[expect(clippy::disallowed_methods, reason = "tests that need Python are switched on by the environment")]
-fn python() -> Option<PathBuf> {
-    std::env::var_os("RAKI_CLOUD_PYTHON").map(PathBuf::from)
-}
-
-/// Whether a program of Debian is there.
-fn has(program: &str) -> bool {
-    let found = Command::new(program).arg("--help").output().is_ok();
-    if !found {
-        eprintln!("skipped: {program} is not installed");
-    }
-    found
-}
 
 fn header(known: bool) -> Header {
     Header {

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 
 mod placed;
 
-use placed::{Placed, Vector};
+use placed::{Placed, Vector, directions};
 
 /// Width of a marker, mm.
 const WIDTH: f64 = 5.0;
@@ -26,16 +26,6 @@ const STEP: f64 = 7.0;
 
 fn along(origin: Vector, parts: &[(f64, Vector)]) -> Vector {
     std::array::from_fn(|axis| origin[axis] + parts.iter().map(|(by, direction)| by * direction[axis]).sum::<f64>())
-}
-
-/// Directions of read, phase and slice: a rotation by a quaternion; left-handed with the slice direction turned round.
-fn directions(quaternion: [f64; 4], left_handed: bool) -> [Vector; 3] {
-    let size = quaternion.iter().map(|it| it * it).sum::<f64>().sqrt();
-    let [w, x, y, z] = quaternion.map(|it| it / size);
-    let read = [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)];
-    let phase = [2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x)];
-    let slice = [2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)];
-    [read, phase, if left_handed { slice.map(|it| -it) } else { slice }]
 }
 
 /// What the scanner measures of a marker `(u, v)` mm from the centre of a slice along read and phase: the sample at k is the

@@ -206,14 +206,14 @@ pub async fn record_status(
 /// again when another was faster.
 ///
 /// # Errors
-/// Those of the store; [`Error::Retryable`] when others kept writing.
+/// Those of the store and of `new`; [`Error::Retryable`] when others kept writing.
 pub async fn update(
     store: &(impl GetObject + PutObject),
     at: &Location,
     content_type: &str,
-    mut new: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>> + Send,
+    mut new: impl FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>> + Send,
 ) -> Result<()> {
-    change(store, at, "changing a shared object", content_type, |found| Ok((new(found), ()))).await
+    change(store, at, "changing a shared object", content_type, |found| Ok((new(found)?, ()))).await
 }
 
 /// As [`update`]; `new` also gives what is returned in the end, and `what` is what an error says was tried.

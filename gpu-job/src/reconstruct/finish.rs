@@ -57,7 +57,8 @@ impl Finish {
         // A gain has no unit, and its noise is that of the slice before it was interpolated.
         let smooth = |gain: &Array2<f32>| resize(&self.grid.crop(gain), rows, columns);
         let gain = gain.as_ref().map(smooth);
-        let image = if numbers.maps.is_some_and(|(count, _)| count > 1) {
+        let interpolated = (self.grid.kept_rows, image.ncols()) != (rows, columns);
+        let image = if interpolated && numbers.maps.is_some_and(|(count, _)| count > 1) {
             // Where another of two maps is the stronger one the phase jumps, which leaves a dark line between pixels.
             let mut smooth = complex(&image);
             smooth.zip_mut_with(&magnitude(&image.mapv(Complex32::norm)), |value, size| {

@@ -2,7 +2,9 @@
 
 use contract::{Manifest, Method, PreparedMeta};
 use kspace::image::display::Display;
-use pages::report::{Compared, Curve, Difference, Frame, Map, Named, Report, Series, Sheet, Slices, Space, render};
+use pages::report::{
+    Compared, Curve, Difference, Frame, Map, Named, Report, Series, Sheet, Slices, Space, counted, render,
+};
 
 use super::metrics::{EntryMetrics, Metrics};
 use super::pictures::{self, DIFFERENCE_WHITE, Painter};
@@ -82,7 +84,7 @@ impl Sources<'_> {
 
     /// Training curves of the compared slices' networks, or of the first that were trained.
     fn curves(&self) -> Vec<Curve> {
-        let name = if self.stack.frames.len() > 1 { "image" } else { "slice" };
+        let name = counted(self.stack.frames.len());
         let trained = self.entries().enumerate().filter(|(_, entry)| !entry.curve.is_empty());
         let curve = |(at, entry): (usize, &EntryMetrics)| Curve {
             name: format!("{name} {}", at + 1),

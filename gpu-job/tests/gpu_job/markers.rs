@@ -11,7 +11,7 @@ use ndarray::Ix3;
 use nifti::{IntoNdArray, NiftiObject, ReaderOptions};
 use proptest::prelude::*;
 
-use crate::placed::{Vector, images};
+use crate::placed::{Vector, directions, images};
 
 /// Deviation of the marker in space, mm.
 const WIDTH: f64 = 6.0;
@@ -191,27 +191,20 @@ fn reconstructed(raw: &Path, folder: &Path) {
 }
 
 /// Readout, phase and slice direction of a transverse, a sagittal and a coronal slice and of oblique ones, right-handed and left-handed.
-fn directions() -> impl Strategy<Value = [Vector; 3]> {
+fn orientations() -> impl Strategy<Value = [Vector; 3]> {
     let planes = prop::sample::select(vec![
         [1.0, 0.0, 0.0, 0.0],
         [0.5, 0.5, 0.5, 0.5],
         [0.5f64.sqrt(), 0.5f64.sqrt(), 0.0, 0.0],
     ]);
     let quaternion = prop_oneof![planes, [-1.0f64..1.0, -1.0f64..1.0, -1.0f64..1.0, 0.2f64..1.0]];
-    (quaternion, any::<bool>()).prop_map(|(quaternion, left_handed)| {
-        let size = quaternion.iter().map(|it| it * it).sum::<f64>().sqrt();
-        let [w, x, y, z] = quaternion.map(|it| it / size);
-        let read = [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)];
-        let phase = [2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x)];
-        let slice = [2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)];
-        [read, phase, if left_handed { slice.map(|it| -it) } else { slice }]
-    })
+    (quaternion, any::<bool>()).prop_map(|(quaternion, left_handed)| directions(quaternion, left_handed))
 }
 
 fn scan() -> impl Strategy<Value = Scan> {
     let sizes = ([24usize..34, 24usize..34, 6usize..10], [4.0f64..7.0, 4.0f64..7.0, 4.0f64..7.0]);
     let place = ([-60.0f64..60.0, -60.0f64..60.0, -60.0f64..60.0], [-0.25f64..0.25, -0.25f64..0.25, -0.15f64..0.15]);
-    (sizes, any::<bool>(), directions(), place).prop_flat_map(
+    (sizes, any::<bool>(), orientations(), place).prop_flat_map(
         |((matrix, voxel_mm), three, directions, (centre, at))| {
             let order: Vec<usize> = (0..matrix[2]).collect();
             Just(order).prop_shuffle().prop_map(move |order| {

@@ -98,6 +98,8 @@ pub struct Pose {
     pub first: [f64; 3],
     /// Unit vectors along a row and along a column of the image.
     pub directions: [[f64; 3]; 2],
+    /// Unit vector through the slice.
+    pub normal: [f64; 3],
 }
 
 /// A stack of slices in space.
@@ -113,6 +115,23 @@ pub struct Stack {
     pub warnings: Vec<String>,
 }
 
+impl Stack {
+    /// Where a slice is: as stated, else as the affine has it.
+    #[must_use]
+    pub fn pose(&self, slice: usize) -> Pose {
+        if let Some(pose) = self.poses.get(slice) {
+            return *pose;
+        }
+        let [across, down, through, first] = [0, 1, 2, 3].map(|column| self.affine.lps(column));
+        let first = std::array::from_fn(|axis| first[axis] + through[axis] * slice as f64);
+        Pose { first, directions: [unit(across), unit(down)], normal: unit(through) }
+    }
+}
+
+fn unit(v: Vector) -> Vector {
+    v.map(|value| value / dot(v, v).sqrt().max(f64::MIN_POSITIVE))
+}
+
 /// Places a stack of slices: `geometry` has a row of [`GEOMETRY_LENGTH`] numbers for each slice of the volume, in its order.
 #[must_use]
 pub fn stack(header: &Header, grid: &Grid, geometry: ArrayView2<'_, f32>) -> Stack {
@@ -123,18 +142,17 @@ pub fn stack(header: &Header, grid: &Grid, geometry: ArrayView2<'_, f32>) -> Sta
         .filter(|row| row.len() == GEOMETRY_LENGTH)
         .map(|row| std::array::from_fn(|part| std::array::from_fn(|axis| f64::from(row[3 * part + axis]))))
         .collect();
-    let unit = |v: Vector| v.map(|value| value / dot(v, v).sqrt().max(f64::MIN_POSITIVE));
     let parallel = poses.iter().all(|pose| dot(unit(pose[3]), unit(poses[0][3])) > PARALLEL);
     let (Some(first), Some(last), true) = (poses.first(), poses.last(), header.geometry_known) else {
         warnings.push("orientation unknown: the images have voxel sizes but no place in the patient".to_owned());
         return Stack { affine: centred(grid, voxel_mm, poses.len()), voxel_mm, poses: Vec::new(), warnings };
     };
     let (centre_x, centre_y) = ((grid.columns / 2) as f64, (grid.rows / 2) as f64);
-    let pose = |[position, read, phase, _]: &[Vector; 4]| {
+    let pose = |[position, read, phase, slice]: &[Vector; 4]| {
         let directions = [unit(*read), unit(*phase)];
         let [x, y] = [voxel_mm[0] * centre_x, voxel_mm[1] * centre_y];
         let first = std::array::from_fn(|axis| position[axis] - directions[0][axis] * x - directions[1][axis] * y);
-        Pose { first, directions }
+        Pose { first, directions, normal: unit(*slice) }
     };
     let placed: Vec<Pose> = poses.iter().map(pose).collect();
     if !parallel {

@@ -12,7 +12,7 @@ use ndarray::ArrayView4;
 use quick_xml::escape::escape;
 
 use super::Frame;
-use super::geometry::{Grid, Stack};
+use super::geometry::{Grid, Pose, Stack};
 use crate::format::hdf5::types::{array_type, float_type, integer_type, packed, string_type};
 use crate::format::hdf5::writer::{Bytes, Writer};
 use crate::{Complex32, Error, Result};
@@ -125,15 +125,9 @@ fn head(study: &Study<'_>, number: usize, (frame, slice): (usize, usize), notes:
         Voxels::Magnitude(_) => (FLOATS, MAGNITUDE),
         Voxels::Complex(_) => (COMPLEX_FLOATS, COMPLEX),
     };
-    let [across, down, through, first] = [0, 1, 2, 3].map(|column| study.stack.affine.lps(column));
-    let middle = [(grid.columns / 2) as f64, (grid.rows / 2) as f64, slice as f64];
-    let position: [f64; 3] = std::array::from_fn(|axis| {
-        first[axis] + across[axis] * middle[0] + down[axis] * middle[1] + through[axis] * middle[2]
-    });
-    let unit = |v: [f64; 3]| {
-        let length = v.iter().map(|it| it * it).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
-        v.map(|it| it / length)
-    };
+    let Pose { first, directions: [across, down], normal } = study.stack.pose(slice);
+    let [x, y] = [grid.voxel_mm[0] * (grid.columns / 2) as f64, grid.voxel_mm[1] * (grid.rows / 2) as f64];
+    let position: [f64; 3] = std::array::from_fn(|axis| first[axis] + across[axis] * x + down[axis] * y);
     let vector = |bytes: &mut Bytes, values: [f64; 3]| {
         for value in values {
             bytes.u32((value as f32).to_bits());
@@ -146,7 +140,7 @@ fn head(study: &Study<'_>, number: usize, (frame, slice): (usize, usize), notes:
     }
     vector(&mut bytes, field_of_view(study));
     bytes.u16(1);
-    for values in [position, unit(across), unit(down), unit(through), [0.0; 3]] {
+    for values in [position, across, down, normal, [0.0; 3]] {
         vector(&mut bytes, values);
     }
     for counter in [0, slice as u16, contrast, phase, repetition, set] {

@@ -73,7 +73,7 @@ fn samplings(entries: &[Entry]) -> Vec<Sampling> {
 
 /// Where the calibration lines of accelerated entries are from, `embedded` of them within the image.
 fn kind(meta: &PreparedMeta, embedded: Option<usize>) -> CalibrationKind {
-    let apart = meta.step("separate_calibration");
+    let apart = meta.step(Step::SEPARATE_CALIBRATION);
     let separate = apart.and_then(|step| step.number("of_a_separate_scan")).unwrap_or(0.0) > 0.0;
     match (embedded, apart) {
         (None, _) => CalibrationKind::FullySampled,

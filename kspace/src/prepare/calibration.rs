@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use contract::prepared::Step;
 use serde_json::json;
 
 use super::sort::{Key, Line, Reference};
@@ -127,7 +128,7 @@ pub(super) fn assign(
     let lines = complete(groups, axes.rows / 2)?;
     let source = (used[1] > 0).then_some(triage.reference_source);
     log.step(
-        "separate_calibration",
+        Step::SEPARATE_CALIBRATION,
         [
             ("lines", json!(lines)),
             ("of_the_image", json!(used[0])),

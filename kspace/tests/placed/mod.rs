@@ -1,4 +1,4 @@
-//! Images of DICOM files as a reader sees them: voxels, and where they are in the patient.
+//! Slices in the patient, and images of DICOM files as a reader sees them: voxels, and where they are.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -6,6 +6,16 @@ use dicom_object::InMemDicomObject;
 use ndarray::Array2;
 
 pub(crate) type Vector = [f64; 3];
+
+/// Directions of read, phase and slice: a rotation by a quaternion; left-handed with the slice direction turned round.
+pub(crate) fn directions(quaternion: [f64; 4], left_handed: bool) -> [Vector; 3] {
+    let size = quaternion.iter().map(|it| it * it).sum::<f64>().sqrt();
+    let [w, x, y, z] = quaternion.map(|it| it / size);
+    let read = [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)];
+    let phase = [2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x)];
+    let slice = [2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)];
+    [read, phase, if left_handed { slice.map(|it| -it) } else { slice }]
+}
 
 /// One slice.
 pub(crate) struct Placed {

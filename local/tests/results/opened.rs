@@ -1,17 +1,13 @@
 //! Results of a real run, opened by software of others.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-#[expect(clippy::disallowed_methods, reason = "tests that need Python are switched on by the environment")]
-fn python() -> Option<PathBuf> {
-    std::env::var_os("RAKI_CLOUD_PYTHON").map(PathBuf::from)
-}
+use crate::peers::python;
+use crate::run;
 
-fn run(dir: &Path, arguments: &[&str]) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_raki-cloud"));
-    let done = command.current_dir(dir).env("XDG_CACHE_HOME", dir).args(arguments).output().unwrap();
+fn done(dir: &Path, arguments: &[&str]) {
+    let done = run(dir, arguments);
     assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -22,11 +18,14 @@ fn pydicom_and_nibabel_open_the_same_images_of_a_reconstruction() {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
-    run(dir.path(), &["phantom", "--out", "scan.h5", "--slices", "3", "--coils", "6", "--matrix", "64", "--acs", "24"]);
+    done(
+        dir.path(),
+        &["phantom", "--out", "scan.h5", "--slices", "3", "--coils", "6", "--matrix", "64", "--acs", "24"],
+    );
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kspace/tests/check_pydicom.py");
     for (kind, files) in [("classic", 3), ("enhanced", 1), ("none", 0)] {
         let given = ["reconstruct", "scan.h5", "--out", kind, "--method", "nwg", "--interpolate", "--dicom", kind];
-        run(dir.path(), &given);
+        done(dir.path(), &given);
         let (images, dicom) = (dir.path().join(kind).join("image.nii.gz"), dir.path().join(kind).join("dicom"));
         assert_eq!(std::fs::read_dir(&dicom).map_or(0, Iterator::count), files, "{kind}");
         if files > 0 {

@@ -1,29 +1,12 @@
 //! `raki-cloud reidentify`, run as a person runs it, its copies as programs of others see them.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use contract::{ExitCode, Manifest, Record};
 
-#[expect(clippy::disallowed_methods, reason = "tests that need Python are switched on by the environment")]
-fn python() -> Option<PathBuf> {
-    std::env::var_os("RAKI_CLOUD_PYTHON").map(PathBuf::from)
-}
-
-/// Whether a program of Debian is there.
-fn has(program: &str) -> bool {
-    let found = Command::new(program).arg("--help").output().is_ok();
-    if !found {
-        eprintln!("skipped: {program} is not installed");
-    }
-    found
-}
-
-fn run(dir: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_raki-cloud"));
-    command.current_dir(dir).env("XDG_CACHE_HOME", dir).args(arguments).output().unwrap()
-}
+use crate::peers::{has, python};
+use crate::run;
 
 /// Results of three scans: classic files, enhanced ones, and none.
 fn results() -> tempfile::TempDir {

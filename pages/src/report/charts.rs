@@ -2,15 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Curve, Report, Series};
+use super::{Curve, Report, Series, counted};
 use crate::html::escape;
 use crate::svg::{COLOURS, Chart, Line};
 use crate::words;
-
-/// What is counted: slices, or of several volumes the images of all.
-fn counted(report: &Report<'_>) -> &'static str {
-    if report.slices.frames.len() > 1 { "image" } else { "slice" }
-}
 
 /// A chart of a number of each slice.
 pub(super) fn series(report: &Report<'_>, series: &Series) -> Option<String> {
@@ -20,10 +15,11 @@ pub(super) fn series(report: &Report<'_>, series: &Series) -> Option<String> {
     }
     let points = series.values.iter().enumerate().map(|(index, value)| ((index + 1) as f64, *value)).collect();
     let lines = [Line { name: series.name.clone(), points }];
-    let title = format!("{} by {}", series.name, counted(report));
+    let counted = counted(report.slices.frames.len());
+    let title = format!("{} by {counted}", series.name);
     let chart = Chart {
         title: &title,
-        x: counted(report),
+        x: counted,
         y: &series.unit,
         lines: &lines,
         logarithmic: false,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use contract::Manifest;
-use contract::prepared::{Header, Sampling};
+use contract::prepared::{Header, Sampling, Step};
 
 use super::{Report, pictures};
 use crate::html::escape;
@@ -124,7 +124,7 @@ fn scanner(header: &Header) -> String {
 /// `R 4, 60 of 168 lines, 24 for calibration`; numbers that differ between entries as a range.
 pub(super) fn acceleration(report: &Report<'_>) -> String {
     let (entries, header) = (report.entries, report.header);
-    let separate = report.manifest.decisions.iter().any(|it| it.what == "calibration" && it.choice == "separate lines");
+    let separate = report.steps.iter().any(|step| step.name == Step::SEPARATE_CALIBRATION);
     let range = |of: &dyn Fn(&Sampling) -> usize| {
         let values: BTreeSet<usize> = entries.iter().map(|entry| of(&entry.sampling)).collect();
         match (values.first(), values.last()) {

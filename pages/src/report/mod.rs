@@ -146,6 +146,12 @@ pub struct Curve {
     pub points: Vec<(u32, f64)>,
 }
 
+/// What numbers of each image are counted by: slices, or of several frames the images of all.
+#[must_use]
+pub const fn counted(frames: usize) -> &'static str {
+    if frames > 1 { "image" } else { "slice" }
+}
+
 /// A number of each slice, of several volumes one after the other.
 #[derive(Debug, Clone)]
 pub struct Series {

@@ -102,7 +102,7 @@ impl Heap {
                 None => return Ok(None),
             }
         }
-        self.admit(file, address)?;
+        self.admit(address, objects.bytes.len(), file.len())?;
         let table: HashMap<u32, Span> = Objects::at(file, address)?.collect::<Result<_>>()?;
         let found = table.get(&reference.object).copied();
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
@@ -115,15 +115,14 @@ impl Heap {
         Ok(found)
     }
 
-    /// Counts the bytes of a collection before it is parsed for the first time, and refuses those that share bytes: each would be
+    /// Counts the `bytes` of a collection of a file of `length` before it is parsed for the first time, and refuses those that share bytes: each would be
     /// parsed to the end of the file.
-    fn admit(&self, file: &[u8], address: u64) -> Result<()> {
-        let bytes = Objects::at(file, address)?.bytes.len();
+    fn admit(&self, address: u64, bytes: usize, length: usize) -> Result<()> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         if tables.parsed.insert(address) {
             tables.bytes = tables.bytes.saturating_add(bytes);
         }
-        if tables.bytes > MOST_OVERLAP * file.len() {
+        if tables.bytes > MOST_OVERLAP * length {
             return Err(broken(address, "bytes that belong to other collections too"));
         }
         Ok(())

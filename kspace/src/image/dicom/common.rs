@@ -6,7 +6,7 @@ use ndarray::{ArrayView2, ArrayView4};
 
 use super::item::{Item, decimal};
 use super::{Series, Study};
-use crate::image::geometry::{Pose, Stack};
+use crate::image::geometry::Stack;
 use crate::numerics::quality::percentile;
 
 /// Maker of what made the images.
@@ -70,9 +70,9 @@ pub(super) fn uid(parts: &[&str]) -> String {
 }
 
 /// Where the slices of a stack are, LPS, mm.
-pub(super) struct Places {
-    /// Of each slice, or of the first where orientation is unknown and the others follow by `through`.
-    poses: Vec<Pose>,
+pub(super) struct Places<'a> {
+    stack: &'a Stack,
+    /// From slice to slice.
     through: [f64; 3],
     /// Distances from row to row and column to column.
     spacing: [f64; 2],
@@ -87,18 +87,15 @@ fn rounded(value: f64) -> f64 {
     (value * GRAIN).round() / GRAIN + 0.0
 }
 
-impl Places {
-    pub(super) fn of(stack: &Stack) -> Self {
-        let [columns, rows, through, first] = [0, 1, 2, 3].map(|column| stack.affine.lps(column));
-        let directions = [columns, rows].map(|axis| axis.map(|it| it / length(axis)));
-        let unknown = || vec![Pose { first, directions }];
-        let poses = if stack.poses.is_empty() { unknown() } else { stack.poses.clone() };
-        Self { poses, through, spacing: [length(rows), length(columns)] }
+impl<'a> Places<'a> {
+    pub(super) fn of(stack: &'a Stack) -> Self {
+        let [columns, rows, through] = [0, 1, 2].map(|column| stack.affine.lps(column));
+        Self { stack, through, spacing: [length(rows), length(columns)] }
     }
 
     /// Whether every slice lies as the first does.
     pub(super) fn parallel(&self) -> bool {
-        self.poses.iter().all(|pose| pose.directions == self.poses[0].directions)
+        self.stack.poses.iter().all(|pose| pose.directions == self.stack.poses[0].directions)
     }
 
     /// Centre of the first voxel of a slice (C.7.6.2, C.7.6.16.2.3).
@@ -107,10 +104,7 @@ impl Places {
     }
 
     fn at(&self, slice: usize) -> [f64; 3] {
-        match self.poses.get(slice) {
-            Some(pose) => pose.first.map(rounded),
-            None => std::array::from_fn(|axis| rounded(self.poses[0].first[axis] + self.through[axis] * slice as f64)),
-        }
+        self.stack.pose(slice).first.map(rounded)
     }
 
     /// Distance along the normal, mm.
@@ -121,11 +115,8 @@ impl Places {
 
     /// Directions along a row and along a column (C.7.6.2, C.7.6.16.2.4).
     pub(super) fn orientation(&self, item: &mut Item, slice: usize) {
-        let pose = self.poses.get(slice).unwrap_or(&self.poses[0]);
-        item.numbers(
-            tags::IMAGE_ORIENTATION_PATIENT,
-            &pose.directions.concat().iter().map(|it| rounded(*it)).collect::<Vec<_>>(),
-        );
+        let directions = self.stack.pose(slice).directions.map(|direction| direction.map(rounded));
+        item.numbers(tags::IMAGE_ORIENTATION_PATIENT, &directions.concat());
     }
 
     /// Distances from row to row, column to column and slice to slice, and how thick a slice is (C.7.6.2, C.7.6.16.2.1).
