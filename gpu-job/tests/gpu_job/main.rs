@@ -13,4 +13,7 @@ mod places;
 mod program;
 mod scans;
 mod separate;
+#[path = "../../../kspace/tests/twix/writer.rs"]
+#[allow(dead_code, reason = "tests of the reader write more")]
+mod twix;
 mod undersampled;

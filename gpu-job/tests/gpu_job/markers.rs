@@ -6,12 +6,13 @@ use std::path::Path;
 
 use contract::Method;
 use gpu_job::{Request, Silent, engine, reconstruct};
-use kspace::{format, prepare};
+use kspace::{Complex32, format, prepare};
 use ndarray::Ix3;
 use nifti::{IntoNdArray, NiftiObject, ReaderOptions};
 use proptest::prelude::*;
 
 use crate::placed::{Vector, directions, images};
+use crate::twix::{self, Block, Layout, Measurement, PATIENT, Readout, elements, protocol};
 
 /// Deviation of the marker in space, mm.
 const WIDTH: f64 = 6.0;
@@ -51,11 +52,19 @@ impl Scan {
         self.directions.map(|direction| dot(from, direction))
     }
 
-    /// Samples `[coil][kx]` of a line; `third` is the number of its slice or, of a slab, of its partition.
-    fn line(&self, ky: usize, third: usize) -> Vec<f32> {
+    /// Centre of a slice, or of the slab.
+    fn position(&self, third: usize) -> Vector {
+        let off = if self.three { 0.0 } else { self.height(third) };
+        std::array::from_fn(|axis| self.centre[axis] + off * self.directions[2][axis])
+    }
+
+    /// Samples `[coil, kx]` of a line, so many times as dense along kx as the field of view asks for; `third` is the number of its slice
+    /// or, of a slab, of its partition.
+    fn line(&self, ky: usize, third: usize, oversampling: usize) -> Vec<Complex32> {
         let [u, v, w] = self.seen();
+        let points = [oversampling * self.matrix[0], self.matrix[1], self.matrix[2]];
         let k = |at: usize, axis: usize| {
-            (at as f64 - (self.matrix[axis] / 2) as f64) / (self.matrix[axis] as f64 * self.voxel_mm[axis])
+            (at as f64 - (points[axis] / 2) as f64) / (points[axis] as f64 * self.voxel_mm[axis])
         };
         let blur = |k: f64| (-2.0 * (PI * WIDTH * k).powi(2)).exp();
         let (y, z) = (k(ky, 1), if self.three { k(third, 2) } else { 0.0 });
@@ -65,10 +74,10 @@ impl Scan {
             let x = k(kx, 0);
             let (sin, cos) = (-TAU * (x * u + y * v + z * w)).sin_cos();
             let size = size * blur(x);
-            [size * (coil[0] * cos - coil[1] * sin), size * (coil[0] * sin + coil[1] * cos)]
+            let (re, im) = (size * (coil[0] * cos - coil[1] * sin), size * (coil[0] * sin + coil[1] * cos));
+            Complex32::new(re as f32, im as f32)
         };
-        let samples = COILS.iter().flat_map(|coil| (0..self.matrix[0]).flat_map(|kx| sample(*coil, kx)));
-        samples.map(|value| value as f32).collect()
+        COILS.iter().flat_map(|coil| (0..points[0]).map(|kx| sample(*coil, kx))).collect()
     }
 
     fn xml(&self) -> String {
@@ -105,8 +114,7 @@ impl Scan {
         let mut bytes = [&3u16.to_le_bytes(), &(xml.len() as u32).to_le_bytes()[..], xml.as_bytes()].concat();
         for counter in 0..self.matrix[2] {
             let third = if self.three { counter } else { self.order[counter] };
-            let off = if self.three { 0.0 } else { self.height(third) };
-            let position: Vector = std::array::from_fn(|axis| self.centre[axis] + off * self.directions[2][axis]);
+            let position = self.position(third);
             for ky in 0..self.matrix[1] {
                 let mut head = [0u8; 340];
                 let mut put = |at: usize, value: &[u8]| head[at..at + value.len()].copy_from_slice(value);
@@ -126,11 +134,44 @@ impl Scan {
                 }
                 bytes.extend(1008u16.to_le_bytes());
                 bytes.extend(head);
-                bytes.extend(self.line(ky, third).into_iter().flat_map(f32::to_le_bytes));
+                let samples = self.line(ky, third, 1);
+                bytes.extend(samples.iter().flat_map(|it| [it.re.to_le_bytes(), it.im.to_le_bytes()].concat()));
             }
         }
         bytes.extend(4u16.to_le_bytes());
         bytes
+    }
+
+    /// The scan as Siemens raw data, with the usual readout oversampling.
+    fn siemens(&self, layout: Layout) -> Vec<u8> {
+        let [x, y, z] = self.matrix;
+        let sizes: Vector = std::array::from_fn(|axis| self.matrix[axis] as f64 * self.voxel_mm[axis]);
+        let slab = format!("sKSpace.ucDimension = 0x4\nsKSpace.lPartitions = {z}\nsKSpace.lImagesPerSlab = {z}\n");
+        let buffers = protocol(&format!(
+            "sKSpace.lBaseResolution = {x}\nsKSpace.lPhaseEncodingLines = {y}\n{}sSliceArray.asSlice[0].dReadoutFOV = {}\n\
+             sSliceArray.asSlice[0].dPhaseFOV = {}\nsSliceArray.asSlice[0].dThickness = {}\nsRXSPEC.alDwellTime[0] = 2500\n{}",
+            if self.three { &slab } else { "" },
+            sizes[0],
+            sizes[1],
+            if self.three { sizes[2] } else { self.voxel_mm[2] },
+            elements("sCoilSelectMeas.aRxCoilSelectData[0]", COILS.len() as u16)
+        ));
+        let quaternion = quaternion(self.directions);
+        let mut blocks = Vec::new();
+        for counter in 0..z {
+            let third = if self.three { counter } else { self.order[counter] };
+            let (partition, slice) = if self.three { (counter, 0) } else { (0, counter) };
+            for ky in 0..y {
+                let mut readout = Readout::new(COILS.len() as u16, 2 * x as u16, 0);
+                readout.counters[0] = ky as u16;
+                (readout.counters[2], readout.counters[3]) = (slice as u16, partition as u16);
+                readout.center = [y as u16 / 2, if self.three { z as u16 / 2 } else { 0 }];
+                (readout.position, readout.quaternion) = (self.position(third).map(|it| it as f32), quaternion);
+                readout.data = self.line(ky, third, 2);
+                blocks.push(Block::Readout(readout));
+            }
+        }
+        twix::write(layout, &[Measurement { buffers, blocks, ended: true }], PATIENT)
     }
 
     /// Asserts that the marker of the results in `out` is where it is, to half a voxel.
@@ -142,6 +183,22 @@ impl Scan {
             assert!(distance < 0.5 * smallest, "{name}: {found:?}, {distance} mm from the marker, {self:?}");
         }
     }
+}
+
+/// W, X, Y, Z of the rotation whose columns are the directions of the phase, read and slice gradient, which the pixels of an image run
+/// against.
+fn quaternion([read, phase, slice]: [Vector; 3]) -> [f32; 4] {
+    let [a, b, c] = [phase, read, slice].map(|direction| direction.map(|part| -part));
+    // The outer product of the quaternion with itself, four times; its longest row is the best known.
+    let products = [
+        [1.0 + a[0] + b[1] + c[2], b[2] - c[1], c[0] - a[2], a[1] - b[0]],
+        [b[2] - c[1], 1.0 + a[0] - b[1] - c[2], a[1] + b[0], c[0] + a[2]],
+        [c[0] - a[2], a[1] + b[0], 1.0 - a[0] + b[1] - c[2], b[2] + c[1]],
+        [a[1] - b[0], c[0] + a[2], b[2] + c[1], 1.0 - a[0] - b[1] + c[2]],
+    ];
+    let size = |row: &[f64; 4]| row.iter().map(|part| part * part).sum::<f64>().sqrt();
+    let best = products.iter().max_by(|a, b| size(a).total_cmp(&size(b))).unwrap();
+    best.map(|part| (part / size(best)) as f32)
 }
 
 /// Mean place of what is above half of the largest value of `(value, place)`.
@@ -191,20 +248,20 @@ fn reconstructed(raw: &Path, folder: &Path) {
 }
 
 /// Readout, phase and slice direction of a transverse, a sagittal and a coronal slice and of oblique ones, right-handed and left-handed.
-fn orientations() -> impl Strategy<Value = [Vector; 3]> {
+fn orientations(left_handed: impl Strategy<Value = bool>) -> impl Strategy<Value = [Vector; 3]> {
     let planes = prop::sample::select(vec![
         [1.0, 0.0, 0.0, 0.0],
         [0.5, 0.5, 0.5, 0.5],
         [0.5f64.sqrt(), 0.5f64.sqrt(), 0.0, 0.0],
     ]);
     let quaternion = prop_oneof![planes, [-1.0f64..1.0, -1.0f64..1.0, -1.0f64..1.0, 0.2f64..1.0]];
-    (quaternion, any::<bool>()).prop_map(|(quaternion, left_handed)| directions(quaternion, left_handed))
+    (quaternion, left_handed).prop_map(|(quaternion, left_handed)| directions(quaternion, left_handed))
 }
 
-fn scan() -> impl Strategy<Value = Scan> {
+fn scan(orientations: impl Strategy<Value = [Vector; 3]>) -> impl Strategy<Value = Scan> {
     let sizes = ([24usize..34, 24usize..34, 6usize..10], [4.0f64..7.0, 4.0f64..7.0, 4.0f64..7.0]);
     let place = ([-60.0f64..60.0, -60.0f64..60.0, -60.0f64..60.0], [-0.25f64..0.25, -0.25f64..0.25, -0.15f64..0.15]);
-    (sizes, any::<bool>(), orientations(), place).prop_flat_map(
+    (sizes, any::<bool>(), orientations, place).prop_flat_map(
         |((matrix, voxel_mm), three, directions, (centre, at))| {
             let order: Vec<usize> = (0..matrix[2]).collect();
             Just(order).prop_shuffle().prop_map(move |order| {
@@ -222,10 +279,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn markers_of_a_raw_file_are_where_the_patient_has_them(scan in scan()) {
+    fn markers_of_an_ismrmrd_file_are_where_the_patient_has_them(scan in scan(orientations(any::<bool>()))) {
         let folder = tempfile::tempdir().unwrap();
         let raw = folder.path().join("raw.ismrmrd");
         std::fs::write(&raw, scan.stream()).unwrap();
+        reconstructed(&raw, folder.path());
+        scan.check(&folder.path().join("out"));
+    }
+    #[test]
+    fn markers_of_a_siemens_file_are_where_the_patient_has_them(
+        scan in scan(orientations(Just(false))), layout in prop::sample::select(vec![Layout::Vb, Layout::Vd, Layout::VdOpen]),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = folder.path().join("raw.dat");
+        std::fs::write(&raw, scan.siemens(layout)).unwrap();
         reconstructed(&raw, folder.path());
         scan.check(&folder.path().join("out"));
     }
