@@ -134,31 +134,48 @@ pub fn fft2c(images: &Array3<Complex32>) -> Array3<Complex32> {
 
 fn transform(input: &Array3<Complex32>, direction: FftDirection) -> Array3<Complex32> {
     let (_, rows, columns) = input.dim();
-    let mut output = input.as_standard_layout().into_owned();
+    let mut output = Array3::zeros(input.dim());
     if rows == 0 || columns == 0 {
         return output;
     }
-    let Some(samples) = output.as_slice_mut() else { return output };
-    samples.par_chunks_exact_mut(rows * columns).for_each(|plane| {
-        Centred::new(columns, direction).apply(plane);
-        let mut along_y = Centred::new(rows, direction);
-        let mut block = vec![Complex32::default(); rows * COLUMNS];
-        for first in (0..columns).step_by(COLUMNS) {
-            let width = COLUMNS.min(columns - first);
-            for row in 0..rows {
-                for column in 0..width {
-                    block[column * rows + row] = plane[row * columns + first + column];
-                }
-            }
-            along_y.apply(&mut block[..width * rows]);
-            for row in 0..rows {
-                for column in 0..width {
-                    plane[row * columns + first + column] = block[column * rows + row];
-                }
+    let input = input.as_standard_layout();
+    let (Some(from), Some(to)) = (input.as_slice(), output.as_slice_mut()) else { return output };
+    let planes = from.par_chunks_exact(rows * columns).zip(to.par_chunks_exact_mut(rows * columns));
+    planes.for_each(|(from, to)| plane(from, to, (rows, columns), direction));
+    output
+}
+
+/// The transform of one plane; both shifts and the scale go along with copies that are made anyway.
+fn plane(from: &[Complex32], to: &mut [Complex32], (rows, columns): (usize, usize), direction: FftDirection) {
+    let (along_x, along_y) = (plan(columns, direction), plan(rows, direction));
+    let scratch = along_x.get_inplace_scratch_len().max(along_y.get_inplace_scratch_len());
+    let mut scratch = vec![Complex32::default(); scratch];
+    for (from, to) in from.chunks_exact(columns).zip(to.chunks_exact_mut(columns)) {
+        let (before, after) = from.split_at(columns / 2);
+        to[..after.len()].copy_from_slice(after);
+        to[after.len()..].copy_from_slice(before);
+        along_x.process_with_scratch(to, &mut scratch);
+        to.rotate_right(columns / 2);
+    }
+    let scale = 1.0 / ((rows * columns) as f32).sqrt();
+    let mut block = vec![Complex32::default(); rows * COLUMNS];
+    for first in (0..columns).step_by(COLUMNS) {
+        let width = COLUMNS.min(columns - first);
+        let block = &mut block[..width * rows];
+        for (row, line) in to.chunks_exact(columns).enumerate() {
+            let at = if row < rows / 2 { row + rows - rows / 2 } else { row - rows / 2 };
+            for (lane, value) in block.chunks_exact_mut(rows).zip(&line[first..]) {
+                lane[at] = *value;
             }
         }
-    });
-    output
+        along_y.process_with_scratch(block, &mut scratch);
+        for (row, line) in to.chunks_exact_mut(columns).enumerate() {
+            let at = if row < rows / 2 { row + rows - rows / 2 } else { row - rows / 2 };
+            for (lane, value) in block.chunks_exact(rows).zip(&mut line[first..]) {
+                *value = lane[at] * scale;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
+use super::wide::wide;
 use crate::{Complex32, Result};
 
 /// Pixels along an axis that the gain is evaluated at, and those along y for each step of the acceleration.
@@ -115,13 +116,14 @@ impl Linear<'_> {
         let (plain, classes) = self.classes(mask, sampling, columns, which);
         let down = nodes(rows, NODES.max(NODES_EACH * sampling.acceleration));
         let across = nodes(columns, NODES);
+        let turns = self.turns(&across, columns);
         let lines: Vec<Vec<f32>> = down
             .par_iter()
             .map(|row| {
                 let row = Row::new(maps, *row, &across);
                 let mut sum: Vec<f64> = row.energy().into_iter().map(|energy| plain * energy).collect();
                 for (targets, kernel, share) in &classes {
-                    let gain = row.gain(self, targets, *kernel, sampling.acceleration);
+                    let gain = row.gain(self, targets, *kernel, sampling.acceleration, &turns);
                     sum.iter_mut().zip(gain).for_each(|(sum, gain)| *sum += share * gain);
                 }
                 sum.into_iter().map(|variance| variance.sqrt() as f32).collect()
@@ -183,28 +185,38 @@ impl Linear<'_> {
         (plain, classes.collect())
     }
 
+    /// Phases of the distance along x from the target to each tap, `[tap, pixel]`, at these of `columns` pixels.
+    fn turns(&self, across: &[usize], columns: usize) -> Vec<Complex32> {
+        let distances = (0..self.taps).map(|tap| (self.taps / 2) as f32 - tap as f32);
+        let turn = |distance: f32, x: usize| Complex32::cis(std::f32::consts::TAU * place(x, columns) * distance);
+        distances.flat_map(|distance| across.iter().map(move |x| turn(distance, *x))).collect()
+    }
+
     /// Grid lines from the first one of a gap to a place in the patch.
     const fn ahead(&self, place: usize) -> isize {
         place as isize - (self.source_lines / 2) as isize + 1
     }
 }
 
+/// Cycles of a pixel's phase per line of k-space, or per point.
+fn place(at: usize, length: usize) -> f32 {
+    (at as f32 - (length / 2) as f32) / length as f32
+}
+
 /// A row of pixels in which the gain is evaluated.
-struct Row<'a> {
-    /// Cycles per line, and per point of each pixel.
+struct Row {
+    /// Cycles per line.
     y: f32,
-    x: Vec<f32>,
-    across: &'a [usize],
+    pixels: usize,
     /// Conjugate sensitivities, `[coil, pixel]`.
     maps: Vec<Complex32>,
 }
 
-impl<'a> Row<'a> {
-    fn new(maps: ArrayView3<'_, Complex32>, row: usize, across: &'a [usize]) -> Self {
-        let (coils, rows, columns) = maps.dim();
-        let place = |at: usize, length: usize| (at as f32 - (length / 2) as f32) / length as f32;
+impl Row {
+    fn new(maps: ArrayView3<'_, Complex32>, row: usize, across: &[usize]) -> Self {
+        let (coils, rows, _) = maps.dim();
         let maps = (0..coils).flat_map(|coil| across.iter().map(move |x| maps[[coil, row, *x]].conj())).collect();
-        Self { y: place(row, rows), x: across.iter().map(|x| place(*x, columns)).collect(), across, maps }
+        Self { y: place(row, rows), pixels: across.len(), maps }
     }
 
     /// `sum |s|²` of each pixel.
@@ -214,16 +226,23 @@ impl<'a> Row<'a> {
 
     /// Sums over the coils of `|values|²`, `[coil, pixel]`.
     fn energies(&self, values: &[Complex32]) -> Vec<f64> {
-        let mut sum = vec![0.0; self.across.len()];
-        for values in values.chunks_exact(sum.len()) {
+        let mut sum = vec![0.0; self.pixels];
+        for values in values.chunks_exact(self.pixels) {
             sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(value.norm_sqr()));
         }
         sum
     }
 
-    /// `sum_d |h_d|²` of each pixel, for sources of `targets`.
-    fn gain(&self, of: &Linear<'_>, targets: &Targets, kernel: usize, acceleration: usize) -> Vec<f64> {
-        let (coils, taps, pixels) = (of.coils, of.taps, self.across.len());
+    /// `sum_d |h_d|²` of each pixel, for sources of `targets`. `turns` are those of [`Linear::turns`].
+    fn gain(
+        &self,
+        of: &Linear<'_>,
+        targets: &Targets,
+        kernel: usize,
+        acceleration: usize,
+        turns: &[Complex32],
+    ) -> Vec<f64> {
+        let (coils, taps, pixels) = (of.coils, of.taps, self.pixels);
         // [tap, source coil, target coil]: weights times the phase of the distance along y.
         let mut weights = vec![Complex32::default(); taps * coils * coils];
         for (place, missing) in targets {
@@ -249,16 +268,15 @@ impl<'a> Row<'a> {
             Par::Seq,
         );
         let mut sums = self.maps.clone();
-        for (tap, spread) in spread.chunks_exact(coils * pixels).enumerate() {
-            let distance = (taps / 2) as f32 - tap as f32;
-            let turns: Vec<Complex32> =
-                self.x.iter().map(|x| Complex32::cis(std::f32::consts::TAU * x * distance)).collect();
-            for (sums, spread) in sums.chunks_exact_mut(pixels).zip(spread.chunks_exact(pixels)) {
-                for ((sum, value), turn) in sums.iter_mut().zip(spread).zip(&turns) {
-                    *sum += value * turn;
+        wide(|| {
+            for (spread, turns) in spread.chunks_exact(coils * pixels).zip(turns.chunks_exact(pixels)) {
+                for (sums, spread) in sums.chunks_exact_mut(pixels).zip(spread.chunks_exact(pixels)) {
+                    for ((sum, value), turn) in sums.iter_mut().zip(spread).zip(turns) {
+                        *sum += value * turn;
+                    }
                 }
             }
-        }
+        });
         self.energies(&sums)
     }
 }

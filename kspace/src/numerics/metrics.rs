@@ -10,7 +10,7 @@
 //! - SSIM: Wang et al., IEEE TIP 13:600, 2004, 7x7 uniform window, K1 0.01, K2 0.03, sample covariance, both images
 //!   zero outside the object and divided by the maximum of the reference; mean over the object.
 
-use ndarray::{Array2, Axis, Zip};
+use ndarray::{Array2, Axis, Zip, s};
 
 use super::resample::mirrored;
 
@@ -152,18 +152,21 @@ pub(super) fn solid(mask: &Array2<bool>) -> Array2<bool> {
 
 /// Dilation, then erosion; outside the image nothing is set.
 fn close(mask: &Array2<bool>) -> Array2<bool> {
-    let mut mask = mask.clone();
-    for _ in 0..CLOSING_STEPS {
-        let before = mask.clone();
-        mask.indexed_iter_mut().for_each(|(at, set)| *set = *set || neighbours(at, before.dim()).any(|at| before[at]));
+    let grown = (0..CLOSING_STEPS).fold(mask.clone(), |mask, _| with_neighbours(&mask, |a, b| a | b));
+    (0..CLOSING_STEPS).fold(grown, |mask, _| with_neighbours(&mask, |a, b| a & b))
+}
+
+/// Every pixel and its four neighbours as one, which outside the image are not set.
+fn with_neighbours(mask: &Array2<bool>, either: impl Fn(bool, bool) -> bool) -> Array2<bool> {
+    let (rows, columns) = mask.dim();
+    let mut padded = Array2::from_elem((rows + 2, columns + 2), false);
+    padded.slice_mut(s![1..rows + 1, 1..columns + 1]).assign(mask);
+    let mut all = mask.clone();
+    for (down, right) in [(0, 1), (2, 1), (1, 0), (1, 2)] {
+        let beside = padded.slice(s![down..down + rows, right..right + columns]);
+        all.zip_mut_with(&beside, |to, beside| *to = either(*to, *beside));
     }
-    for _ in 0..CLOSING_STEPS {
-        let before = mask.clone();
-        mask.indexed_iter_mut().for_each(|(at, set)| {
-            *set = *set && neighbours(at, before.dim()).filter(|at| before[*at]).count() == 4;
-        });
-    }
-    mask
+    all
 }
 
 /// Sets everything that cannot be reached from the border without crossing `mask`.

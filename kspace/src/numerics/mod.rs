@@ -17,6 +17,7 @@
 //! | [`intensity`] | brightness that falls off with the distance from the coils |
 //! | [`quality`] | numbers of an image that need no reference |
 //! | [`metrics`] | PSNR, NRMSE and SSIM against a reference |
+//! | [`mod@wide`] | loops with the widest vectors of the machine |
 //!
 //! k-space is `[coil, ky, kx]`, coil images `[coil, y, x]`, images `[y, x]`; the centre of an axis of n points is
 //! index `n / 2`.
@@ -37,4 +38,5 @@ pub mod sparse;
 #[cfg(test)]
 mod testing;
 pub mod wavelet;
+pub mod wide;
 pub mod window;

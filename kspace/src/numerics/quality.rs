@@ -1,6 +1,6 @@
 //! Numbers of an image that need no reference. Magnitudes are `[y, x]`.
 
-use ndarray::{Array2, Zip};
+use ndarray::{Array2, Axis, Slice, Zip};
 
 use super::metrics::solid;
 
@@ -30,9 +30,9 @@ pub fn object(magnitude: &Array2<f32>) -> Array2<bool> {
     }
     // On the square root, so that a few very bright pixels do not set the threshold.
     const BINS: usize = 256;
-    let bin = |value: f32| (((value / largest).max(0.0).sqrt() * BINS as f32) as usize).min(BINS - 1);
+    let bins = magnitude.mapv(|value| (((value / largest).max(0.0).sqrt() * BINS as f32) as usize).min(BINS - 1) as u8);
     let mut counts = [0f64; BINS];
-    magnitude.iter().for_each(|value| counts[bin(*value)] += 1.0);
+    bins.iter().for_each(|bin| counts[usize::from(*bin)] += 1.0);
     let all: f64 = counts.iter().sum();
     let sum: f64 = counts.iter().enumerate().map(|(at, count)| at as f64 * count).sum();
     let (mut below, mut sum_below, mut best) = (0.0, 0.0, (0.0, 0));
@@ -46,11 +46,11 @@ pub fn object(magnitude: &Array2<f32>) -> Array2<bool> {
             best = if between > best.0 { (between, at) } else { best };
         }
     }
-    let inside = magnitude.mapv(|value| bin(value) > best.1);
+    let inside = bins.mapv(|bin| usize::from(bin) > best.1);
     let mean = |wanted: bool| {
-        let values: Vec<f64> =
-            magnitude.iter().zip(&inside).filter(|(_, is)| **is == wanted).map(|(v, _)| f64::from(*v)).collect();
-        values.iter().sum::<f64>() / values.len().max(1) as f64
+        let values = magnitude.iter().zip(&inside).filter(|(_, is)| **is == wanted).map(|(value, _)| f64::from(*value));
+        let (sum, count) = values.fold((0.0, 0usize), |(sum, count), value| (sum + value, count + 1));
+        sum / count.max(1) as f64
     };
     // Otsu parts noise as well: its halves are less than three times apart.
     if mean(true) < 3.0 * mean(false) { none } else { solid(&inside) }
@@ -97,17 +97,18 @@ pub fn ghosting(
     }
     let rows = magnitude.nrows();
     let near = grown(object, MARGIN);
-    let copied = |row: usize, column: usize| {
-        (1..acceleration).any(|copy| {
+    let mut beside = Vec::new();
+    for (row, (values, near)) in magnitude.outer_iter().zip(near.outer_iter()).enumerate() {
+        let copies = (1..acceleration).filter_map(|copy| {
             let moved = row as f64 + fold.first + copy as f64 * fold.rows / acceleration as f64;
             let from = (moved % fold.rows - fold.first).round();
-            from >= 0.0 && (from as usize) < rows && object[[from as usize, column]]
-        })
-    };
-    let mut beside = Vec::new();
-    for ((row, column), value) in magnitude.indexed_iter() {
-        if !near[[row, column]] && copied(row, column) {
-            beside.push(*value);
+            (from >= 0.0 && (from as usize) < rows).then(|| object.row(from as usize))
+        });
+        let copies: Vec<_> = copies.collect();
+        for (column, (value, near)) in values.iter().zip(near).enumerate() {
+            if !near && copies.iter().any(|copy| copy[column]) {
+                beside.push(*value);
+            }
         }
     }
     let mut inside: Vec<f32> = magnitude.iter().zip(object).filter(|(_, inside)| **inside).map(|(v, _)| *v).collect();
@@ -137,15 +138,19 @@ pub fn difference(magnitude: &Array2<f32>, other: &Array2<f32>, object: &Array2<
 
 /// The object and what is up to `by` pixels beside it.
 fn grown(object: &Array2<bool>, by: usize) -> Array2<bool> {
-    let (rows, columns) = object.dim();
-    let along = |of: &Array2<bool>, down: bool| {
-        Array2::from_shape_fn((rows, columns), |(row, column)| {
-            let (at, end) = if down { (row, rows) } else { (column, columns) };
-            (at.saturating_sub(by)..(at + by + 1).min(end))
-                .any(|near| of[if down { [near, column] } else { [row, near] }])
-        })
+    let along = |of: &Array2<bool>, axis: Axis| {
+        let (mut grown, length) = (of.clone(), of.len_of(axis));
+        for step in 1..=by.min(length.saturating_sub(1)) {
+            let (steps, all) = (step as isize, length as isize);
+            for (to, from) in [((steps, all), (0, all - steps)), ((0, all - steps), (steps, all))] {
+                let part = |(first, end): (isize, isize)| Slice::from(first..end);
+                let from = of.slice_axis(axis, part(from));
+                grown.slice_axis_mut(axis, part(to)).zip_mut_with(&from, |to, from| *to |= from);
+            }
+        }
+        grown
     };
-    along(&along(object, true), false)
+    along(&along(object, Axis(0)), Axis(1))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Matrix products and the loops between them.
 
 use gemm::{Parallelism, gemm};
+use kspace::numerics::wide::wide;
 
 use crate::raki::schedule::Step;
 
@@ -62,12 +63,6 @@ pub(in crate::raki) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
             Parallelism::None,
         );
     }
-}
-
-/// Runs a loop with the widest vectors of the machine. Loops are element-wise or keep a fixed number of sums, so that
-/// results do not depend on the width.
-fn wide<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
 }
 
 /// Negative features become zero.

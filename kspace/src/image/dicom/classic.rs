@@ -2,6 +2,7 @@
 
 use dicom_dictionary_std::{tags, uids};
 use ndarray::s;
+use rayon::prelude::*;
 
 use super::common::{Places, Scale};
 use super::{Series, Study};
@@ -17,16 +18,13 @@ const IMAGE_TYPE: &str = "DERIVED\\PRIMARY\\M\\NONE";
 pub fn classic(study: &Study<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     let all = study.series()?;
     let (scale, places) = (Scale::of(study.volume), Places::of(study.stack));
-    let mut files = Vec::with_capacity(study.frames.len() * study.volume.dim().1);
-    for series in &all {
-        for time in 0..series.frames.len() {
-            for slice in 0..study.volume.dim().1 {
-                let name = study.name(files.len() + 1);
-                files.push((name, study.image(series, (&scale, &places), time, slice)?));
-            }
-        }
-    }
-    Ok(files)
+    let slices = study.volume.dim().1;
+    let times = all.iter().flat_map(|series| (0..series.frames.len()).map(move |time| (series, time)));
+    let images: Vec<_> = times.flat_map(|(series, time)| (0..slices).map(move |slice| (series, time, slice))).collect();
+    let file = |(at, (series, time, slice)): (usize, (&Series, usize, usize))| {
+        Ok((study.name(at + 1), study.image(series, (&scale, &places), time, slice)?))
+    };
+    images.into_par_iter().enumerate().map(file).collect()
 }
 
 impl Study<'_> {

@@ -9,13 +9,19 @@
 //! turned so that its product with a virtual reference coil, the strongest combination of all coils over the whole image, is real:
 //! the phase of a combined image is that of this coil.
 
+mod power;
+
+use std::ops::Range;
+
 use faer::{Mat, c64};
 use ndarray::{Array3, Array4};
 use num_complex::Complex64;
 use rayon::prelude::*;
 
 use crate::Complex32;
+use crate::numerics::wide::wide;
 use crate::numerics::window::{one_thread, strongest};
+use power::{Planar, dominant};
 
 /// Cells along an axis at most.
 const CELLS: usize = 80;
@@ -23,8 +29,6 @@ const CELLS: usize = 80;
 const CELL: (usize, usize) = (2, 4);
 /// Cells that an image of few pixels has along an axis.
 const FEW_CELLS: usize = 32;
-/// Steps of the power iteration. It begins at the strongest column, which is the eigenvector already where there is one signal.
-const STEPS: usize = 6;
 
 /// Sensitivities `[1, coil, y, x]` of coil images `[coil, y, x]`: unit vectors over the coils everywhere, also where there is no signal
 /// (there the reference coil). Coil images of a lower resolution, on the same grid, do as well.
@@ -37,7 +41,7 @@ pub fn maps(images: &Array3<Complex32>) -> Array4<Complex32> {
     let images = images.as_standard_layout();
     let samples = images.as_slice().unwrap_or_default();
     let cells = Cells::new(coils, rows, columns);
-    let largest = samples.iter().fold(0f32, |largest, value| largest.max(value.re.abs()).max(value.im.abs()));
+    let largest = largest(bytemuck::cast_slice(samples));
     let scale = if largest > 0.0 { 1.0 / largest } else { 0.0 };
     let sums: Vec<Planar> = (0..cells.rows).into_par_iter().map(|row| cells.covariance(samples, row, scale)).collect();
     let reference = cells.reference(&sums);
@@ -45,18 +49,6 @@ pub fn maps(images: &Array3<Complex32>) -> Array4<Complex32> {
         (0..cells.rows).into_par_iter().map(|row| cells.vectors(&sums, row, &reference)).collect();
     let maps = cells.interpolate(&vectors);
     Array4::from_shape_vec((1, coils, rows, columns), maps).unwrap_or_default()
-}
-
-/// Complex numbers with real and imaginary parts apart, which the compiler can vectorise.
-struct Planar {
-    re: Vec<f32>,
-    im: Vec<f32>,
-}
-
-impl Planar {
-    fn zeros(length: usize) -> Self {
-        Self { re: vec![0.0; length], im: vec![0.0; length] }
-    }
 }
 
 /// The image in cells.
@@ -103,23 +95,25 @@ impl Cells {
         }
         let mut sums = Planar::zeros(self.pairs() * count);
         let each = inside * count;
-        let mut pair = 0;
-        for i in 0..self.coils {
-            let (a_re, a_im) = (&pixels.re[i * each..][..each], &pixels.im[i * each..][..each]);
-            for j in 0..=i {
-                let (b_re, b_im) = (&pixels.re[j * each..][..each], &pixels.im[j * each..][..each]);
-                let (re, im) = (&mut sums.re[pair * count..][..count], &mut sums.im[pair * count..][..count]);
-                for at in (0..each).step_by(count) {
-                    let a = (&a_re[at..at + count], &a_im[at..at + count]);
-                    let b = (&b_re[at..at + count], &b_im[at..at + count]);
-                    for cell in 0..count {
-                        re[cell] += a.0[cell] * b.0[cell] + a.1[cell] * b.1[cell];
-                        im[cell] += a.1[cell] * b.0[cell] - a.0[cell] * b.1[cell];
+        wide(|| {
+            let mut pair = 0;
+            for i in 0..self.coils {
+                let (a_re, a_im) = pixels.part(i * each, each);
+                for j in 0..=i {
+                    let (b_re, b_im) = pixels.part(j * each, each);
+                    let (re, im) = (&mut sums.re[pair * count..][..count], &mut sums.im[pair * count..][..count]);
+                    for at in (0..each).step_by(count) {
+                        let a = (&a_re[at..at + count], &a_im[at..at + count]);
+                        let b = (&b_re[at..at + count], &b_im[at..at + count]);
+                        for cell in 0..count {
+                            re[cell] += a.0[cell] * b.0[cell] + a.1[cell] * b.1[cell];
+                            im[cell] += a.1[cell] * b.0[cell] - a.0[cell] * b.1[cell];
+                        }
                     }
+                    pair += 1;
                 }
-                pair += 1;
             }
-        }
+        });
         sums.re.chunks_exact_mut(count).chain(sums.im.chunks_exact_mut(count)).for_each(smooth);
         sums
     }
@@ -149,27 +143,22 @@ impl Cells {
     /// Dominant eigenvectors of a row of cells, `[coil, cell]`.
     fn vectors(&self, sums: &[Planar], row: usize, reference: &[Complex32]) -> Vec<Complex32> {
         let (above, here, below) = (&sums[row.saturating_sub(1)], &sums[row], &sums[(row + 1).min(self.rows - 1)]);
-        let coils = self.coils;
-        let mut vectors = vec![Complex32::default(); coils * self.columns];
-        let mut matrix = Planar::zeros(coils * coils);
+        let smoothed = |part: fn(&Planar) -> &[f32]| {
+            let three = part(above).iter().zip(part(here)).zip(part(below));
+            three.map(|((above, here), below)| above + 2.0 * here + below).collect()
+        };
+        let matrices = Planar { re: smoothed(|sums| &sums.re), im: smoothed(|sums| &sums.im) };
+        let found = dominant(&matrices, self.coils, self.columns);
+        let mut vectors = vec![Complex32::default(); self.coils * self.columns];
         for cell in 0..self.columns {
-            for i in 0..coils {
-                for j in 0..=i {
-                    let at = (i * (i + 1) / 2 + j) * self.columns + cell;
-                    let re = above.re[at] + 2.0 * here.re[at] + below.re[at];
-                    let im = above.im[at] + 2.0 * here.im[at] + below.im[at];
-                    // Column by column.
-                    (matrix.re[j * coils + i], matrix.im[j * coils + i]) = (re, im);
-                    (matrix.re[i * coils + j], matrix.im[i * coils + j]) = (re, -im);
-                }
-            }
-            let vector = dominant(&matrix, coils);
-            let vector = vector.as_deref().unwrap_or(reference);
-            let along: Complex32 = reference.iter().zip(vector).map(|(r, v)| r.conj() * v).sum();
+            let value = |coil: usize| found.at(coil * self.columns + cell);
+            let signal = (0..self.coils).any(|coil| value(coil) != Complex32::default());
+            let value = |coil: usize| if signal { value(coil) } else { reference[coil] };
+            let along: Complex32 = reference.iter().enumerate().map(|(coil, r)| r.conj() * value(coil)).sum();
             let size = along.norm();
             let turn = if size > 0.0 { along.conj() / size } else { Complex32::new(1.0, 0.0) };
-            for (coil, value) in vector.iter().enumerate() {
-                vectors[coil * self.columns + cell] = value * turn;
+            for coil in 0..self.coils {
+                vectors[coil * self.columns + cell] = value(coil) * turn;
             }
         }
         vectors
@@ -178,30 +167,58 @@ impl Cells {
     /// The vectors between the centres of the cells, unit length, `[coil, y, x]`.
     fn interpolate(&self, vectors: &[Vec<Complex32>]) -> Vec<Complex32> {
         let (rows, columns) = self.image;
-        let (down, across) = (between(rows, self.cell.0, self.rows), between(columns, self.cell.1, self.columns));
+        let down = between(rows, self.cell.0, self.rows);
+        let across = between(columns, self.cell.1, self.columns);
+        let shares: Vec<f32> = across.iter().map(|(_, _, share)| *share).collect();
+        // Pixels between the same two centres.
+        let mut runs: Vec<(usize, usize, Range<usize>)> = Vec::new();
+        for run in across.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let start = runs.last().map_or(0, |(_, _, pixels)| pixels.end);
+            runs.push((run[0].0, run[0].1, start..start + run.len()));
+        }
         let mut maps = vec![Complex32::default(); self.coils * rows * columns];
-        maps.par_chunks_exact_mut(rows * columns).enumerate().for_each(|(coil, plane)| {
-            let mut line = vec![Complex32::default(); self.columns];
-            for (to, (before, after, share)) in plane.chunks_exact_mut(columns).zip(&down) {
-                let of = |row: usize| &vectors[row][coil * self.columns..][..self.columns];
-                for ((line, a), b) in line.iter_mut().zip(of(*before)).zip(of(*after)) {
-                    *line = a + (b - a) * share;
+        // [coil, x] of a row, which stays in the cache until its length is known.
+        let mut lines = vec![Complex32::default(); self.coils * columns];
+        let mut cells = vec![Complex32::default(); self.columns];
+        let mut lengths = vec![0f32; columns];
+        wide(|| {
+            for (row, (before, after, share)) in down.iter().enumerate() {
+                lengths.fill(0.0);
+                for (coil, line) in lines.chunks_exact_mut(columns).enumerate() {
+                    let of = |row: usize| &vectors[row][coil * self.columns..][..self.columns];
+                    for ((cell, a), b) in cells.iter_mut().zip(of(*before)).zip(of(*after)) {
+                        *cell = a + (b - a) * share;
+                    }
+                    for (before, after, pixels) in &runs {
+                        let (from, step) = (cells[*before], cells[*after] - cells[*before]);
+                        let to = line[pixels.clone()].iter_mut().zip(&shares[pixels.clone()]);
+                        to.for_each(|(to, share)| *to = from + step * share);
+                    }
+                    lengths.iter_mut().zip(&*line).for_each(|(length, value)| *length += value.norm_sqr());
                 }
-                for (to, (before, after, share)) in to.iter_mut().zip(&across) {
-                    *to = line[*before] + (line[*after] - line[*before]) * share;
+                lengths.iter_mut().for_each(|length| *length = if *length > 0.0 { 1.0 / length.sqrt() } else { 0.0 });
+                for (line, plane) in lines.chunks_exact(columns).zip(maps.chunks_exact_mut(rows * columns)) {
+                    let to = &mut plane[row * columns..][..columns];
+                    to.iter_mut().zip(line).zip(&lengths).for_each(|((to, value), scale)| *to = value * scale);
                 }
             }
         });
-        let mut lengths = vec![0f32; rows * columns];
-        for plane in maps.chunks_exact(rows * columns) {
-            lengths.iter_mut().zip(plane).for_each(|(sum, value)| *sum += value.norm_sqr());
-        }
-        lengths.iter_mut().for_each(|length| *length = if *length > 0.0 { 1.0 / length.sqrt() } else { 0.0 });
-        maps.par_chunks_exact_mut(rows * columns).for_each(|plane| {
-            plane.iter_mut().zip(&lengths).for_each(|(value, scale)| *value *= scale);
-        });
         maps
     }
+}
+
+/// The largest absolute value that is a number.
+fn largest(values: &[f32]) -> f32 {
+    wide(|| {
+        // Side by side, since each comparison would wait for the one before.
+        let mut lanes = [0f32; 16];
+        for values in values.chunks(lanes.len()) {
+            for (lane, value) in lanes.iter_mut().zip(values) {
+                *lane = if value.abs() > *lane { value.abs() } else { *lane };
+            }
+        }
+        lanes.into_iter().fold(0.0, f32::max)
+    })
 }
 
 /// Each value's mean with its neighbours, 1/4, 1/2 and 1/4; an end counts as its own neighbour.
@@ -222,47 +239,6 @@ fn between(pixels: usize, cell: usize, cells: usize) -> Vec<(usize, usize, f32)>
         (before, (before + 1).min(cells - 1), place - before as f32)
     };
     (0..pixels).map(at).collect()
-}
-
-/// Unit eigenvector of the largest eigenvalue of a Hermitian matrix given column by column; `None` for one of zeros.
-fn dominant(matrix: &Planar, coils: usize) -> Option<Vec<Complex32>> {
-    let diagonal = |coil: usize| matrix.re[coil * coils + coil];
-    let strongest = (0..coils).max_by(|a, b| diagonal(*a).total_cmp(&diagonal(*b)))?;
-    let mut vector = Planar::zeros(coils);
-    vector.re.copy_from_slice(&matrix.re[strongest * coils..][..coils]);
-    vector.im.copy_from_slice(&matrix.im[strongest * coils..][..coils]);
-    if !unit(&mut vector) {
-        return None;
-    }
-    for _ in 0..STEPS {
-        let mut image = Planar::zeros(coils);
-        for column in 0..coils {
-            let (re, im) = (vector.re[column], vector.im[column]);
-            let m = (&matrix.re[column * coils..][..coils], &matrix.im[column * coils..][..coils]);
-            for (row, (to_re, to_im)) in image.re.iter_mut().zip(&mut image.im).enumerate() {
-                *to_re += m.0[row] * re - m.1[row] * im;
-                *to_im += m.0[row] * im + m.1[row] * re;
-            }
-        }
-        if !unit(&mut image) {
-            break;
-        }
-        vector = image;
-    }
-    Some(vector.re.into_iter().zip(vector.im).map(|(re, im)| Complex32::new(re, im)).collect())
-}
-
-/// Brings a vector to unit length; `false`, and the vector as it was, where it has none.
-fn unit(vector: &mut Planar) -> bool {
-    let largest = vector.re.iter().chain(&vector.im).fold(0f32, |largest, value| largest.max(value.abs()));
-    if !(largest > 0.0 && largest.is_finite()) {
-        return false;
-    }
-    // Squares of small numbers would vanish.
-    let energy: f32 = vector.re.iter().chain(&vector.im).map(|value| (value / largest).powi(2)).sum();
-    let scale = 1.0 / energy.sqrt();
-    vector.re.iter_mut().chain(&mut vector.im).for_each(|value| *value = *value / largest * scale);
-    true
 }
 
 #[cfg(test)]

@@ -65,25 +65,37 @@ fn coils_that_see_different_places_only_are_both_combined() {
 }
 
 #[test]
-fn the_power_iteration_finds_what_faer_finds() {
-    let coils = 8;
-    let columns = random((1, coils, 3), 5);
-    // Three signals of falling strength.
-    let strength = [1.0, 0.4, 0.1];
-    let mut matrix = Planar::zeros(coils * coils);
-    let value = |i: usize, j: usize| -> Complex32 {
-        (0..3).map(|k| columns[[0, i, k]] * columns[[0, j, k]].conj() * strength[k]).sum()
+fn the_power_iteration_finds_what_faer_finds_in_every_cell() {
+    let (coils, cells) = (8, 5);
+    // Three signals of falling strength in each cell; in cell 3 there is none, and in cell 4 it is weak.
+    let (strength, of_cell) = ([1.0, 0.4, 0.1], [1.0, 2.0, 1e3, 0.0, 1e-12]);
+    let columns = random((cells, coils, 3), 5);
+    let value = |cell: usize, i: usize, j: usize| -> Complex32 {
+        let all = (0..3).map(|k| columns[[cell, i, k]] * columns[[cell, j, k]].conj() * strength[k]);
+        all.sum::<Complex32>() * of_cell[cell]
     };
-    for j in 0..coils {
-        for i in 0..coils {
-            (matrix.re[j * coils + i], matrix.im[j * coils + i]) = (value(i, j).re, value(i, j).im);
+    let mut matrices = Planar::zeros(coils * (coils + 1) / 2 * cells);
+    for (pair, (i, j)) in (0..coils).flat_map(|i| (0..=i).map(move |j| (i, j))).enumerate() {
+        for cell in 0..cells {
+            let value = value(cell, i, j);
+            (matrices.re[pair * cells + cell], matrices.im[pair * cells + cell]) = (value.re, value.im);
         }
     }
-    let wide = Mat::from_fn(coils, coils, |i, j| c64::new(value(i, j).re.into(), value(i, j).im.into()));
-    let (truth, found) = (strongest(&wide), dominant(&matrix, coils).unwrap());
-    let along: Complex64 =
-        truth.iter().zip(&found).map(|(a, b)| a.conj() * Complex64::new(b.re.into(), b.im.into())).sum();
-    assert!((along.norm() - 1.0).abs() < 1e-4, "{}", along.norm());
+    let all = dominant(&matrices, coils, cells);
+    for cell in 0..cells {
+        let found: Vec<Complex32> = (0..coils).map(|coil| all.at(coil * cells + cell)).collect();
+        if of_cell[cell] == 0.0 {
+            assert_eq!(found, [Complex32::default(); 8]);
+            continue;
+        }
+        let wide = Mat::from_fn(coils, coils, |i, j| {
+            let value = value(cell, i, j);
+            c64::new(value.re.into(), value.im.into())
+        });
+        let along: Complex64 =
+            strongest(&wide).iter().zip(&found).map(|(a, b)| a.conj() * Complex64::new(b.re.into(), b.im.into())).sum();
+        assert!((along.norm() - 1.0).abs() < 1e-4, "cell {cell}: {}", along.norm());
+    }
 }
 
 #[test]
