@@ -132,6 +132,9 @@ pub struct Timing {
     pub stage: String,
     /// Wall seconds.
     pub seconds: f64,
+    /// CPU seconds of all threads meanwhile; absent where they were not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
 }
 
 /// One file of the result.

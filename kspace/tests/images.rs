@@ -1,5 +1,7 @@
 //! Images read back by a reader that is not ours.
 
+use std::io::Read as _;
+
 use contract::prepared::Header;
 use kspace::image::geometry::{Grid, stack};
 use kspace::image::nifti as writer;
@@ -66,4 +68,39 @@ fn several_times_make_a_fourth_axis_and_equal_volumes_equal_bytes() {
     let values = object.into_volume().into_ndarray::<f32>().unwrap().into_dimensionality::<Ix4>().unwrap();
     assert_eq!(values.dim(), (20, 16, 3, 2));
     assert_eq!(values[[7, 3, 2, 1]], 24.0);
+}
+
+/// Numbers that hardly repeat, more than are compressed at a time, and numbers that are all the same.
+#[test]
+fn images_keep_every_bit_and_maps_thirteen() {
+    let (header, geometry) = oblique();
+    let stack = stack(&header, &Grid::of(&header), geometry.view());
+    let noise = Array4::from_shape_fn((3, 3, 90, 110), |(t, z, y, x)| {
+        let at = ((t * 3 + z) * 90 + y) * 110 + x;
+        1.0 + (at as u32).wrapping_mul(2_654_435_761) as f32 / 1e9
+    });
+    let even = Array4::from_elem(noise.dim(), 0.3f32);
+    for (volume, most) in [(&noise, 4 * noise.len()), (&even, even.len() / 10)] {
+        // Not in the order of memory.
+        let mut turned = Array4::zeros(ndarray::ShapeBuilder::f(volume.dim()));
+        turned.assign(volume);
+        use writer::Content::{GFactor, Magnitude, Noise, Phase};
+        for content in [Magnitude, Phase, Noise, GFactor] {
+            let bytes = writer::encode(Vec::new(), volume, &stack.affine, content).unwrap();
+            assert!(bytes.len() < most, "{} of {most} bytes", bytes.len());
+            assert_eq!(bytes, writer::encode(Vec::new(), &turned, &stack.affine, content).unwrap());
+            let mut found = Vec::new();
+            flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut found).unwrap();
+            assert_eq!(found.len(), 352 + 4 * volume.len());
+            for (found, value) in found[352..].chunks_exact(4).zip(volume) {
+                let found = f32::from_le_bytes(found.try_into().unwrap());
+                if matches!(content, Magnitude | Phase) {
+                    assert_eq!(found, *value);
+                } else {
+                    assert!(found.to_bits().trailing_zeros() >= 11);
+                    assert!((found - value).abs() <= value / 8192.0, "{found} {value}");
+                }
+            }
+        }
+    }
 }

@@ -66,7 +66,8 @@ fn a_report_with_nothing_but_a_montage_is_whole() -> Result<(), Box<dyn Error>> 
     for absent in ["id=\"compare\"", "id=\"maps\"", "id=\"quality\"", "id=\"sampling\"", "id=\"viewer-code\""] {
         assert!(!page.contains(absent), "{absent}");
     }
-    assert!(page.contains("id=\"montage\""));
+    assert!(page.contains("id=\"montage\"") && !page.contains(">CPU "));
+    assert!(render(&study.report()).contains(">CPU "));
     Ok(())
 }
 

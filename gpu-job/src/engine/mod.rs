@@ -22,8 +22,6 @@ mod mix;
 mod networks;
 mod refine;
 
-use std::time::Instant;
-
 use contract::images::{Combine, PartialFourier};
 use contract::prepared::Sampling;
 use contract::{ImageOptions, Method, Refine};
@@ -41,6 +39,7 @@ pub(crate) use self::linear::separate;
 use crate::error::JobError;
 use crate::progress::Progress;
 use crate::raki::{Backend, Parameters};
+use crate::stopwatch::{Spent, Stopwatch};
 
 /// How slices are reconstructed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -260,11 +259,11 @@ impl Reconstructed {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Clock {
     /// Linear kernels: fit and fill.
-    pub fill: f64,
+    pub fill: Spent,
     /// Networks: training and fill.
-    pub train: f64,
+    pub train: Spent,
     /// Transform, combination and refinement.
-    pub image: f64,
+    pub image: Spent,
 }
 
 /// A filled slice on its way.
@@ -321,21 +320,21 @@ impl Engine<'_> {
     /// # Errors
     /// [`JobError::BadData`] with what is wrong with a slice, [`JobError::Interrupted`] when asked to stop.
     pub fn group(&self, slices: Vec<Slice>, clock: &mut Clock) -> Result<Vec<Reconstructed>, JobError> {
-        let started = Instant::now();
+        let watch = Stopwatch::start();
         let mut works: Vec<Work> =
             slices.into_par_iter().map(|slice| self.linear(slice)).collect::<Result<_, JobError>>()?;
-        clock.fill += started.elapsed().as_secs_f64();
+        clock.fill += watch.spent();
         if self.progress.cancelled() {
             return Err(JobError::Interrupted);
         }
         if self.recipe.trains() {
-            let started = Instant::now();
+            let watch = Stopwatch::start();
             self.networks(&mut works)?;
-            clock.train += started.elapsed().as_secs_f64();
+            clock.train += watch.spent();
         }
-        let started = Instant::now();
+        let watch = Stopwatch::start();
         let images = works.into_par_iter().map(|work| self.image(work)).collect();
-        clock.image += started.elapsed().as_secs_f64();
+        clock.image += watch.spent();
         images
     }
 }

@@ -81,12 +81,12 @@ pub(super) fn all<R: ReadAt>(
         checkpoint.save(&identity, &finished);
         return Err(JobError::Interrupted);
     }
-    let timing = |stage: &str, seconds| Timing { stage: stage.to_owned(), seconds };
     let timings = vec![
-        timing("read", read),
-        timing("fill", clock.fill),
-        timing("train", clock.train),
-        timing("image", clock.image),
+        // Beside the others, whose CPU time has this in it.
+        Timing { stage: "read".to_owned(), seconds: read, cpu_seconds: None },
+        clock.fill.by("fill"),
+        clock.train.by("train"),
+        clock.image.by("image"),
     ];
     Ok(All { finished, timings })
 }

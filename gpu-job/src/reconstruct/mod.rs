@@ -28,9 +28,8 @@ mod source;
 mod volume;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
-use contract::manifest::{Source, Timing};
+use contract::manifest::Source;
 use contract::{DevicePreference, ImageOptions, Manifest, Method, Record, ScanId};
 use kspace::prepared::Reader;
 use store::{Location, Store};
@@ -40,6 +39,7 @@ use crate::device;
 use crate::engine::Recipe;
 use crate::error::JobError;
 use crate::progress::Progress;
+use crate::stopwatch::Stopwatch;
 
 use checkpoint::{Checkpoint, Finished, Identity};
 use finish::Finish;
@@ -124,7 +124,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&self) -> Result<Manifest, JobError> {
         let request = self.request;
-        let started = Instant::now();
+        let watch = Stopwatch::start();
         let reader = source::open(self.runtime, self.store, &request.prepared)?;
         let scan = self.scan(&reader)?;
         let manifest_at = request.out.join(contract::keys::MANIFEST_NAME);
@@ -134,7 +134,7 @@ impl Job<'_> {
             tracing::info!(%scan, "the result exists already");
             return Ok(manifest.clone());
         }
-        let opened = started.elapsed().as_secs_f64();
+        let opened = watch.spent();
 
         let chosen = if request.recipe.trains() { Some(device::choose(request.device)?) } else { None };
         let mut plan = plan::Plan::new(&reader, request, chosen.as_ref())?;
@@ -154,7 +154,7 @@ impl Job<'_> {
         let computed = compute::all(&reader, &plan, &finish, chosen.as_ref(), self.progress, (&checkpoint, identity))?;
         let Finished { images, numbers } = computed.finished;
 
-        let started = Instant::now();
+        let watch = Stopwatch::start();
         plan.conclude(&numbers);
         let quality = quality::all(&reader.meta, &finish, &images, &numbers);
         let metrics = Metrics::new(&scan, request, &reader.meta, &reader.mask, &numbers, &quality);
@@ -165,8 +165,8 @@ impl Job<'_> {
         warnings.extend(stack.warnings.iter().cloned());
 
         let mut timings = computed.timings;
-        timings.insert(0, Timing { stage: "open".to_owned(), seconds: opened });
-        timings.push(Timing { stage: "finish".to_owned(), seconds: started.elapsed().as_secs_f64() });
+        timings.insert(0, opened.by("open"));
+        timings.push(watch.spent().by("finish"));
         let source = request.source.clone().unwrap_or_default();
         let mut manifest = Manifest {
             schema: Manifest::SCHEMA,

@@ -3,7 +3,8 @@
 use kspace::image::display::Display;
 use kspace::image::png;
 use kspace::numerics::resample::resize;
-use ndarray::{Array2, ArrayView4, Axis, s};
+use ndarray::{Array2, Array4, ArrayView4, Axis, s};
+use rayon::prelude::*;
 
 use super::volume::Stack;
 use crate::error::JobError;
@@ -39,6 +40,16 @@ pub(super) struct Compared {
     pub(super) differences: Vec<(String, Vec<u8>)>,
 }
 
+/// What the report shows.
+pub(super) struct Pictures {
+    pub(super) montage: Vec<u8>,
+    /// Frames with their numbers.
+    pub(super) frames: Vec<(usize, Sheet)>,
+    pub(super) compared: Vec<Compared>,
+    pub(super) g_factor: Option<Map>,
+    pub(super) noise: Option<Map>,
+}
+
 /// A map of numbers.
 pub(super) struct Map {
     pub(super) sheet: Sheet,
@@ -62,14 +73,30 @@ impl<'a> Painter<'a> {
         Self { stack, display: Display::of(&stack.placed), magnitude, window }
     }
 
+    /// All of them; `name` is that of the result.
+    pub(super) fn pictures(&self, name: &'static str) -> Result<Pictures, JobError> {
+        let map = |values: Option<&Array4<f32>>, low, least| {
+            values.map(|values| self.map(values.view(), low, least)).transpose()
+        };
+        let (noise, g_factor) = (self.stack.noise.as_ref(), self.stack.g_factor.as_ref());
+        Ok(Pictures {
+            montage: self.montage()?,
+            frames: self.frames()?,
+            compared: self.compared(name)?,
+            g_factor: map(g_factor, 1.0, 2.0)?,
+            noise: map(noise, 0.0, f32::MIN_POSITIVE)?,
+        })
+    }
+
     /// Slices `[slice, y, x]` of a frame of `volume`.
     fn upright(&self, volume: ArrayView4<'_, f32>, frame: usize) -> Vec<Array2<f32>> {
         let slices = volume.index_axis_move(Axis(0), frame);
-        slices.outer_iter().map(|slice| self.display.apply(&slice.to_owned())).collect()
+        let slices: Vec<_> = slices.outer_iter().collect();
+        slices.into_par_iter().map(|slice| self.display.apply(&slice.to_owned())).collect()
     }
 
     /// A montage of the first frame.
-    pub(super) fn montage(&self) -> Result<Vec<u8>, JobError> {
+    fn montage(&self) -> Result<Vec<u8>, JobError> {
         let mut bytes = Vec::new();
         png::encode(&mut bytes, &self.upright(self.magnitude, 0))?;
         Ok(bytes)
@@ -85,7 +112,7 @@ impl<'a> Painter<'a> {
     }
 
     /// The frames that are shown, with their numbers.
-    pub(super) fn frames(&self) -> Result<Vec<(usize, Sheet)>, JobError> {
+    fn frames(&self) -> Result<Vec<(usize, Sheet)>, JobError> {
         let all = self.magnitude.dim().0;
         let shown = all.min(FRAMES);
         let chosen = (0..shown).map(|at| at * all / shown);
@@ -95,7 +122,7 @@ impl<'a> Painter<'a> {
     }
 
     /// A map over the first frame of numbers `[frame, slice, y, x]` that begin at `low`; its end is the 99th percentile, at least `least`.
-    pub(super) fn map(&self, values: ArrayView4<'_, f32>, low: f32, least: f32) -> Result<Map, JobError> {
+    fn map(&self, values: ArrayView4<'_, f32>, low: f32, least: f32) -> Result<Map, JobError> {
         let tiles = self.upright(values, 0);
         let mut all: Vec<f32> = tiles.iter().flatten().copied().filter(|value| value.is_finite()).collect();
         let at = all.len().saturating_sub(1) * 99 / 100;
@@ -105,7 +132,7 @@ impl<'a> Painter<'a> {
     }
 
     /// Slices by several methods with the window of the result, and the absolute differences from it.
-    pub(super) fn compared(&self, name: &'static str) -> Result<Vec<Compared>, JobError> {
+    fn compared(&self, name: &'static str) -> Result<Vec<Compared>, JobError> {
         let (black, white) = self.window;
         let difference = (0.0, (white - black) * DIFFERENCE_WHITE as f32);
         let mut all = Vec::new();
@@ -154,11 +181,10 @@ fn sheet(tiles: &[Array2<f32>], window: (f32, f32), pixels: usize) -> Result<She
     let across =
         ((tiles.len() * tall) as f64 / wide as f64).sqrt().ceil().clamp(1.0, tiles.len().max(1) as f64) as usize;
     let mut canvas = Array2::<u8>::zeros((tiles.len().div_ceil(across) * tall, across * wide));
-    for (at, tile) in tiles.iter().enumerate() {
+    let small: Vec<_> = tiles.par_iter().map(|tile| png::shades(&resize(tile, tall, wide), window)).collect();
+    for (at, tile) in small.iter().enumerate() {
         let (top, left) = (at / across * tall, at % across * wide);
-        canvas
-            .slice_mut(s![top..top + tall, left..left + wide])
-            .assign(&png::shades(&resize(tile, tall, wide), window));
+        canvas.slice_mut(s![top..top + tall, left..left + wide]).assign(tile);
     }
     let mut png = Vec::new();
     png::grey(&mut png, &canvas)?;

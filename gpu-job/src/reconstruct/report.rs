@@ -7,7 +7,7 @@ use pages::report::{
 };
 
 use super::metrics::{EntryMetrics, Metrics};
-use super::pictures::{self, DIFFERENCE_WHITE, Painter};
+use super::pictures::{self, DIFFERENCE_WHITE, Pictures};
 use super::volume::Stack;
 use crate::error::JobError;
 
@@ -29,27 +29,22 @@ pub(super) struct Sources<'a> {
     pub(super) meta: &'a PreparedMeta,
     pub(super) stack: &'a Stack,
     pub(super) metrics: &'a Metrics,
-    pub(super) painter: &'a Painter<'a>,
-    pub(super) montage: &'a [u8],
+    pub(super) pictures: &'a Pictures,
     pub(super) mask: &'a [u8],
 }
 
 impl Sources<'_> {
     /// The page, HTML.
     pub(super) fn page(&self) -> Result<Vec<u8>, JobError> {
-        let Self { manifest, meta, stack, painter, .. } = self;
-        let frames = painter.frames()?;
-        let name = caption(manifest.method);
-        let compared = painter.compared(name)?;
+        let Self { manifest, meta, stack, pictures, .. } = self;
+        let Pictures { frames, compared, g_factor, noise, .. } = pictures;
         let slices = stack.images.dim().1;
-        let noise = stack.noise.as_ref().map(|noise| painter.map(noise.view(), 0.0, f32::MIN_POSITIVE)).transpose()?;
-        let g_factor = stack.g_factor.as_ref().map(|map| painter.map(map.view(), 1.0, 2.0)).transpose()?;
         let mut maps = Vec::new();
-        if let Some(map) = &g_factor {
+        if let Some(map) = g_factor {
             let sentence = "How much more signal-to-noise ratio the undersampling costs than fewer lines must, with the linear kernels.";
             maps.push(shown("g-factor", sentence, map));
         }
-        if let Some(map) = &noise {
+        if let Some(map) = noise {
             let sentence = "Deviation of the noise that the linear kernels leave in the image, before any refinement, in the unit of the image.";
             maps.push(shown("noise", sentence, map));
         }
@@ -67,7 +62,7 @@ impl Sources<'_> {
             entries: &meta.entries,
             steps: &meta.steps,
             matrix: [stack.images.dim().3, stack.images.dim().2],
-            montage: self.montage,
+            montage: &pictures.montage,
             slices: Slices {
                 labels: stack.labels(),
                 frames: frames.iter().map(|(at, of)| Frame { name: stack.frame_name(*at), sheet: sheet(of) }).collect(),

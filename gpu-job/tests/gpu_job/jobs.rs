@@ -32,7 +32,8 @@ fn every_method_gives_a_complete_result_that_its_manifest_describes() {
     for method in Method::ALL {
         let out = folder.path().join(method.name());
         let source = Source { key_sha256: "k".to_owned(), version: Some("v".to_owned()), ..Source::default() };
-        let request = Request { source: Some(source), ..request(&prepared, &out, method) };
+        let mut request = Request { source: Some(source), ..request(&prepared, &out, method) };
+        (request.images.phase, request.images.ismrmrd) = (true, true);
         let manifest = reconstruct(&request, &Silent).unwrap();
         let written = Manifest::from_json(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap();
         assert_eq!(manifest, written);
@@ -48,16 +49,19 @@ fn every_method_gives_a_complete_result_that_its_manifest_describes() {
         );
         assert!(manifest.warnings.contains(&"a warning of the preparation".to_owned()));
         assert_eq!(manifest.quality.contains_key("calibration_residual"), method != Method::ZeroFilled);
-        let (slices, names): (Vec<&str>, Vec<&str>) =
-            manifest.outputs.iter().map(|output| output.name.as_str()).partition(|name| name.starts_with("dicom/"));
-        assert_eq!(slices, [1, 2, 3].map(|number| format!("dicom/{}-00000{number}.dcm", manifest.scan)));
+        for timing in &manifest.timings {
+            assert_eq!(timing.cpu_seconds.is_some(), timing.stage != "read", "{}", timing.stage);
+        }
+        let slices = [1, 2, 3].map(|number| format!("dicom/{}-00000{number}.dcm", manifest.scan));
         let linear = matches!(method, Method::Auto | Method::Raki | Method::Nwg | Method::Grappa);
-        let mut expected = vec!["image.nii.gz"];
+        let mut expected = vec!["image.nii.gz", "phase.nii.gz"];
         expected.extend(linear.then_some("gfactor.nii.gz"));
         // How the published networks pass noise on is not known.
         let told = method != Method::RakiPaper;
         expected.extend(told.then_some("noise.nii.gz"));
-        expected.extend(["preview.png", "thumbnail.png", "metrics.json", "report.html"]);
+        expected.extend(slices.iter().map(String::as_str));
+        expected.extend(["image.h5", "preview.png", "thumbnail.png", "metrics.json", "report.html"]);
+        let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
         assert_eq!(names, expected);
         assert_eq!(manifest.quality.contains_key("g_factor"), linear);
         assert!(manifest.quality.contains_key("noise_level"), "{method}");
@@ -99,7 +103,7 @@ fn the_calibration_residual_tells_a_fit_from_none() {
 fn the_same_prepared_file_gives_the_same_bytes_anywhere_on_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = Recipe { slices: 5, ..Recipe::default() };
-    let images: Vec<(Vec<u8>, Vec<u8>)> = [(1, "x"), (2, "y"), (3, "z")]
+    let images: Vec<[Vec<u8>; 3]> = [(1, "x"), (2, "y"), (3, "z")]
         .into_iter()
         .map(|(threads, name)| {
             // The scan differs, as it does between a local run and the chain; the data do not.
@@ -108,12 +112,11 @@ fn the_same_prepared_file_gives_the_same_bytes_anywhere_on_any_number_of_threads
             let out = folder.path().join(name);
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| reconstruct(&request(&prepared, &out, Method::Auto), &Silent)).unwrap();
-            let read = |name: &str| std::fs::read(out.join(name)).unwrap();
-            (read("image.nii.gz"), read("preview.png"))
+            ["image.nii.gz", "preview.png", "gfactor.nii.gz"].map(|name| std::fs::read(out.join(name)).unwrap())
         })
         .collect();
     assert!(images.windows(2).all(|pair| pair[0] == pair[1]));
-    assert!(images[0].0.starts_with(&[0x1f, 0x8b]) && images[0].1.starts_with(b"\x89PNG"));
+    assert!(images[0][0].starts_with(&[0x1f, 0x8b]) && images[0][1].starts_with(b"\x89PNG"));
 }
 
 #[test]

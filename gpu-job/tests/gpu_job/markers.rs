@@ -247,7 +247,7 @@ fn reconstructed(raw: &Path, folder: &Path) {
     reconstruct(&request, &Silent).unwrap();
 }
 
-/// Readout, phase and slice direction of a transverse, a sagittal and a coronal slice and of oblique ones, right-handed and left-handed.
+/// Readout, phase and slice direction of a transverse, a sagittal and a coronal slice and of oblique ones, left-handed where asked for.
 fn orientations(left_handed: impl Strategy<Value = bool>) -> impl Strategy<Value = [Vector; 3]> {
     let planes = prop::sample::select(vec![
         [1.0, 0.0, 0.0, 0.0],
@@ -286,6 +286,7 @@ proptest! {
         reconstructed(&raw, folder.path());
         scan.check(&folder.path().join("out"));
     }
+
     #[test]
     fn markers_of_a_siemens_file_are_where_the_patient_has_them(
         scan in scan(orientations(Just(false))), layout in prop::sample::select(vec![Layout::Vb, Layout::Vd, Layout::VdOpen]),

@@ -1,6 +1,7 @@
 //! Volumes as NIfTI-1 (`.nii.gz`, float32).
 //!
-//! The header has 348 bytes (the official `nifti1.h`), so it is written here. The same volume gives the same bytes.
+//! The header has 348 bytes (the official `nifti1.h`), so it is written here. The same volume gives the same bytes, but for the operating system that a
+//! gzip header names.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -54,7 +55,7 @@ impl Content {
     }
 }
 
-/// Images compress little; higher levels cost time and save one per cent.
+/// Where numbers repeat; higher levels cost time and save one per cent. The others are searched for runs only.
 const LEVEL: i32 = 2;
 /// The largest window, 15 bits, and 16 for the format.
 const GZIP_WINDOW: i32 = 15 + 16;
@@ -73,8 +74,8 @@ pub fn write_gz(path: &Path, volume: &Array4<f32>, affine: &Affine, content: Con
     encode(BufWriter::new(file), volume, affine, content)?.flush().map_err(Error::io(failed))
 }
 
-/// Writes `volume`, `[time, slice, y, x]`, gzipped to `out` and hands `out` back, not flushed. Magnitudes and phases are written as they
-/// are, maps rounded to 2^-13 of each number. The image is 3-D when time has
+/// Writes `volume`, `[time, slice, y, x]`, gzipped to `out` and hands `out` back, not flushed. Magnitudes and phases are written as
+/// they are, maps rounded to 2^-13 of each number. The image is 3-D when time has
 /// one step, else 4-D. qform and sform are the same; both have code 0 when the orientation is unknown.
 ///
 /// # Errors

@@ -141,12 +141,12 @@ fn transform(input: &Array3<Complex32>, direction: FftDirection) -> Array3<Compl
     let input = input.as_standard_layout();
     let (Some(from), Some(to)) = (input.as_slice(), output.as_slice_mut()) else { return output };
     let planes = from.par_chunks_exact(rows * columns).zip(to.par_chunks_exact_mut(rows * columns));
-    planes.for_each(|(from, to)| plane(from, to, (rows, columns), direction));
+    planes.for_each(|(from, to)| centred(from, to, (rows, columns), direction));
     output
 }
 
 /// The transform of one plane; both shifts and the scale go along with copies that are made anyway.
-fn plane(from: &[Complex32], to: &mut [Complex32], (rows, columns): (usize, usize), direction: FftDirection) {
+fn centred(from: &[Complex32], to: &mut [Complex32], (rows, columns): (usize, usize), direction: FftDirection) {
     let (along_x, along_y) = (plan(columns, direction), plan(rows, direction));
     let scratch = along_x.get_inplace_scratch_len().max(along_y.get_inplace_scratch_len());
     let mut scratch = vec![Complex32::default(); scratch];
@@ -158,19 +158,20 @@ fn plane(from: &[Complex32], to: &mut [Complex32], (rows, columns): (usize, usiz
         to.rotate_right(columns / 2);
     }
     let scale = 1.0 / ((rows * columns) as f32).sqrt();
+    let shifted = |row: usize| if row < rows / 2 { row + rows - rows / 2 } else { row - rows / 2 };
     let mut block = vec![Complex32::default(); rows * COLUMNS];
     for first in (0..columns).step_by(COLUMNS) {
         let width = COLUMNS.min(columns - first);
         let block = &mut block[..width * rows];
         for (row, line) in to.chunks_exact(columns).enumerate() {
-            let at = if row < rows / 2 { row + rows - rows / 2 } else { row - rows / 2 };
+            let at = shifted(row);
             for (lane, value) in block.chunks_exact_mut(rows).zip(&line[first..]) {
                 lane[at] = *value;
             }
         }
         along_y.process_with_scratch(block, &mut scratch);
         for (row, line) in to.chunks_exact_mut(columns).enumerate() {
-            let at = if row < rows / 2 { row + rows - rows / 2 } else { row - rows / 2 };
+            let at = shifted(row);
             for (lane, value) in block.chunks_exact(rows).zip(&mut line[first..]) {
                 *value = lane[at] * scale;
             }

@@ -188,6 +188,8 @@ fn fill_holes(mask: &Array2<bool>) -> Array2<bool> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn disc(size: usize, hole: bool) -> Array2<f32> {
@@ -233,5 +235,18 @@ mod tests {
     #[test]
     fn shapes_that_differ_have_no_score() {
         assert!(psnr(&disc(20, false), &disc(21, false)).is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn neighbours_beyond_the_edge_are_not_set(rows in 1usize..8, columns in 1usize..8, bits: u64) {
+            let mask = Array2::from_shape_fn((rows, columns), |(y, x)| bits >> (y * columns + x) & 1 == 1);
+            let of = |at: (usize, usize)| neighbours(at, mask.dim()).map(|at| mask[at]).collect::<Vec<_>>();
+            let (any, all) = (with_neighbours(&mask, |a, b| a | b), with_neighbours(&mask, |a, b| a & b));
+            for (at, set) in mask.indexed_iter() {
+                prop_assert_eq!(any[at], *set || of(at).contains(&true));
+                prop_assert_eq!(all[at], *set && of(at) == [true; 4]);
+            }
+        }
     }
 }

@@ -155,6 +155,8 @@ fn grown(object: &Array2<bool>, by: usize) -> Array2<bool> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::testing::random;
     use super::*;
     use crate::Complex32;
@@ -240,5 +242,16 @@ mod tests {
         assert!(difference(&a, &b, &all).unwrap() < 1e-6);
         assert_eq!(difference(&a, &Array2::zeros(a.dim()), &all), Some(1.0));
         assert_eq!(difference(&a, &b, &Array2::from_elem(a.dim(), false)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_grown_reaches_so_far_in_both_directions(rows in 1usize..8, columns in 1usize..8, by in 0usize..9, bits: u64) {
+            let object = Array2::from_shape_fn((rows, columns), |(y, x)| bits >> (y * columns + x) & 1 == 1);
+            for ((y, x), found) in grown(&object, by).indexed_iter() {
+                let near = |(v, u): (usize, usize)| y.abs_diff(v) <= by && x.abs_diff(u) <= by;
+                prop_assert_eq!(*found, object.indexed_iter().any(|(at, is)| *is && near(at)));
+            }
+        }
     }
 }

@@ -171,6 +171,7 @@ fn measurement(layout: Layout, it: &Measurement, id: u32, patient: &str) -> Vec<
 }
 
 fn write_readout(layout: Layout, readout: &Readout, id: u32, number: u32, bytes: &mut Vec<u8>) {
+    assert!([0, usize::from(readout.channels) * usize::from(readout.samples)].contains(&readout.data.len()));
     let data = 8 * usize::from(readout.samples);
     let length = match layout {
         Layout::Vb => 128 + data,

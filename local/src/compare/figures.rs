@@ -1,13 +1,11 @@
 //! What is known of a result.
 
-use std::time::{Duration, Instant};
-
 use contract::prepared::Sampling;
 use gpu_job::engine::{Numbers, Reconstructed};
+use gpu_job::stopwatch::{Spent, Stopwatch};
 use kspace::Complex32;
 use kspace::numerics::{combine, fft, metrics};
 use ndarray::{Array2, Array3, s};
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 /// Shares of the maximum of the calibration image above which a pixel is object, and below which it is background.
@@ -81,17 +79,15 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     slices: Vec<Known>,
-    cpu: Duration,
-    wall: Duration,
+    spent: Spent,
 }
 
 impl Sums {
     /// Runs `work` and adds its times.
     pub(super) fn timed<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let (cpu, wall) = (cpu_time(), Instant::now());
+        let watch = Stopwatch::start();
         let result = work();
-        self.cpu += cpu_time().saturating_sub(cpu);
-        self.wall += wall.elapsed();
+        self.spent += watch.spent();
         result
     }
 
@@ -120,8 +116,8 @@ impl Sums {
         let count = |of: fn(&Numbers) -> bool| self.slices.iter().filter(|known| of(&known.numbers)).count();
         Figures {
             scores,
-            cpu_seconds: self.cpu.as_secs_f64(),
-            wall_seconds: self.wall.as_secs_f64(),
+            cpu_seconds: self.spent.cpu,
+            wall_seconds: self.spent.wall,
             calibration_residual: number(Numbers::calibration_residual),
             round_trip,
             networks: number(|n| n.networks),
@@ -134,12 +130,6 @@ impl Sums {
             unrefined: count(|n| n.unrefined),
         }
     }
-}
-
-/// CPU time of all threads of this process so far.
-fn cpu_time() -> Duration {
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(now.tv_sec.try_into().unwrap_or_default(), now.tv_nsec.try_into().unwrap_or_default())
 }
 
 fn score(image: &Array2<f32>, reference: &Array2<f32>) -> Scores {

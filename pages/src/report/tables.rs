@@ -99,10 +99,11 @@ fn timings(out: &mut String, manifest: &Manifest) {
     for timing in &manifest.timings {
         let _ = writeln!(
             out,
-            "<tr><th scope=\"row\">{}</th><td class=\"bar\">{}</td><td class=\"number\">{}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td class=\"bar\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
             escape(&words::plain(&timing.stage)),
             svg::bar(known(timing.seconds) / longest),
-            words::seconds(timing.seconds)
+            words::seconds(timing.seconds),
+            timing.cpu_seconds.map_or_else(String::new, |cpu| format!("CPU {}", words::seconds(cpu)))
         );
     }
     out.push_str("</tbody></table>\n");

@@ -80,8 +80,9 @@ pub(super) fn dominant(matrices: &Planar, coils: usize, cells: usize) -> Planar 
 
 /// Lengths of vectors that lie side by side, `[coil, cell]`.
 struct Lengths {
-    /// Of each cell, the largest part of a number, and what that is multiplied by after it was divided by.
+    /// The largest part of a number of each cell.
     largest: Vec<f32>,
+    /// The energy of each cell divided by that, and then what brings it to unit length.
     scale: Vec<f32>,
 }
 
