@@ -2,8 +2,13 @@
 //!
 //! Scanners sample the readout twice as densely as the image needs, because it costs nothing. A centred inverse
 //! transform, a crop around the centre and a transform back keep the field of view that was asked for.
+//!
+//! With an oversampling of two, every other sample s lies on the points of the kept matrix of N and comes out as it is, over
+//! `sqrt(2)`. The ones between them add what they have at `n` in the image, half a point away:
+//! `y = (s(even) + F(exp(i pi n / N) F⁻¹ s(odd))) / sqrt(2)`, which are two transforms of N points instead of one of 2 N and one of N.
 
 use std::borrow::Cow;
+use std::f32::consts::{FRAC_1_SQRT_2, PI};
 use std::sync::Arc;
 
 use rustfft::{Fft, FftDirection};
@@ -141,10 +146,18 @@ impl Readout {
 
     /// A worker with its own memory.
     pub(super) fn worker(&self) -> Worker {
-        let inverse = fft::plan(self.encoded, FftDirection::Inverse);
+        let [inverse, halved] = [self.encoded, self.kept].map(|points| fft::plan(points, FftDirection::Inverse));
         let forward = fft::plan(self.kept, FftDirection::Forward);
-        let scratch = inverse.get_inplace_scratch_len().max(forward.get_inplace_scratch_len());
+        let scratch = [&inverse, &halved, &forward].map(|plan| plan.get_inplace_scratch_len());
+        let scratch = scratch.into_iter().fold(0, usize::max);
+        let right = self.kept - self.kept / 2;
+        let half_point = |at: usize| {
+            let n = if at < right { at as f32 } else { at as f32 - self.kept as f32 };
+            Complex32::cis(PI * n / self.kept as f32)
+        };
         Worker {
+            halved,
+            half_point: (0..self.kept).map(half_point).collect(),
             wide: vec![Complex32::default(); self.encoded],
             narrow: vec![Complex32::default(); self.kept],
             scratch: vec![Complex32::default(); scratch],
@@ -160,7 +173,11 @@ pub(super) struct Worker {
     narrow: Vec<Complex32>,
     scratch: Vec<Complex32>,
     inverse: Arc<dyn Fft<f32>>,
+    /// The same of the kept points.
+    halved: Arc<dyn Fft<f32>>,
     forward: Arc<dyn Fft<f32>>,
+    /// Phases of half a point at the kept pixels, the origin first.
+    half_point: Vec<Complex32>,
 }
 
 impl Worker {
@@ -176,6 +193,10 @@ impl Worker {
         let (encoded, kept, start) = (self.wide.len(), self.narrow.len(), placement.start);
         if encoded == kept && phase.is_none() {
             row[start..].iter_mut().zip(placement.used(samples)).for_each(|(to, from)| *to += from * weight);
+            return;
+        }
+        if encoded == 2 * kept && phase.is_none() {
+            self.add_half(samples, placement, weight, row);
             return;
         }
         // The transforms want the centre at index 0: the negative half of the readout goes behind the positive one,
@@ -197,6 +218,29 @@ impl Worker {
         let scale = weight / ((encoded * kept) as f32).sqrt();
         row[..left].iter_mut().zip(&self.narrow[right..]).for_each(|(to, from)| *to += from * scale);
         row[left..].iter_mut().zip(&self.narrow[..right]).for_each(|(to, from)| *to += from * scale);
+    }
+
+    /// The same with an oversampling of two.
+    fn add_half(&mut self, samples: &[Complex32], placement: Placement, weight: f32, row: &mut [Complex32]) {
+        let (kept, end) = (self.narrow.len(), placement.start + placement.count);
+        self.wide[..placement.start].fill(Complex32::default());
+        self.wide[end..].fill(Complex32::default());
+        let used = placement.used(samples);
+        self.wide[placement.start..end].iter_mut().zip(used).for_each(|(to, from)| *to = from);
+        let (left, right) = (kept / 2, kept - kept / 2);
+        // The centre, at index `kept`, is even.
+        let (even, odd) = (&self.wide[kept % 2..], &self.wide[1 - kept % 2..]);
+        let odd = odd.iter().step_by(2);
+        let (first, last) = self.narrow.split_at_mut(left);
+        last.iter_mut().chain(first).zip(odd).for_each(|(to, from)| *to = *from);
+        self.halved.process_with_scratch(&mut self.narrow, &mut self.scratch);
+        self.narrow.iter_mut().zip(&self.half_point).for_each(|(value, turn)| *value *= turn);
+        self.forward.process_with_scratch(&mut self.narrow, &mut self.scratch);
+        let (own, scale) = (weight * FRAC_1_SQRT_2, weight * FRAC_1_SQRT_2 / kept as f32);
+        let between = self.narrow[right..].iter().chain(&self.narrow[..right]);
+        for ((to, even), between) in row.iter_mut().zip(even.iter().step_by(2)).zip(between) {
+            *to += even * own + between * scale;
+        }
     }
 }
 
@@ -220,12 +264,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_transform_crop_transform(encoded in 2usize..40, share in 0.1f64..1.0, seed in 0u32..100) {
-            let kept = ((encoded as f64 * share) as usize).max(1);
+        fn equals_transform_crop_transform(encoded in 2usize..40, share in 0.1f64..1.0, halved: bool, lost in 0usize..9, seed in 0u32..100) {
+            let kept = if halved { encoded.div_ceil(2) } else { ((encoded as f64 * share) as usize).max(1) };
+            let encoded = if halved { 2 * kept } else { encoded };
             let value = |at: usize| Complex32::from_polar(1.0 + (at as u32 * seed % 7) as f32, at as f32 * 1.7);
             let samples: Vec<_> = (0..encoded).map(value).collect();
-            let row = run(&Readout { encoded, kept, encoded_mm: 1.0, regrid: None, against_read_dir: false }, &head(encoded as u16, encoded as u16 / 2), &samples);
-            let image = ifft2c(&Array3::from_shape_vec((1, 1, encoded), samples).unwrap());
+            // Of an asymmetric echo the first samples are missing.
+            let lost = lost.min(encoded / 2 - 1);
+            let readout = Readout { encoded, kept, encoded_mm: 1.0, regrid: None, against_read_dir: false };
+            let head = head((encoded - lost) as u16, (encoded / 2 - lost) as u16);
+            let row = run(&readout, &head, &samples[lost..]);
+            let mut samples = Array3::from_shape_vec((1, 1, encoded), samples).unwrap();
+            samples.slice_mut(s![.., .., ..lost]).fill(Complex32::default());
+            let image = ifft2c(&samples);
             let first = encoded / 2 - kept / 2;
             let expected = fft2c(&image.slice(s![.., .., first..first + kept]).to_owned());
             for (found, expected) in row.iter().zip(&expected) {
