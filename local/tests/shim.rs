@@ -148,8 +148,8 @@ async fn a_job_whose_host_goes_runs_again_and_a_terminated_one_does_not() {
     assert_eq!(codes(&running.end(&lost).await), [Some(137), Some(0)]);
 
     let terminated = running.submit("recon-terminated", "waits").await;
-    let waiting = running.submit("recon-waiting", "exit-0").await;
     running.until_it_speaks(&terminated).await;
+    let waiting = running.submit("recon-waiting", "exit-0").await;
     assert_eq!(running.detail(&waiting).await.status(), Some(&JobStatus::Runnable), "one GPU, one job");
     running.batch.cancel_job().job_id(&waiting).reason("not wanted").send().await.unwrap();
     let waiting = running.end(&waiting).await;
