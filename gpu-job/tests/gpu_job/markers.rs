@@ -52,6 +52,13 @@ impl Scan {
         self.directions.map(|direction| dot(from, direction))
     }
 
+    /// In the order of acquisition what a line is of: its number along the third direction, and the counters of partition and slice.
+    fn excited(&self) -> Vec<(usize, [usize; 2])> {
+        let of =
+            |counter: usize| if self.three { (counter, [counter, 0]) } else { (self.order[counter], [0, counter]) };
+        (0..self.matrix[2]).map(of).collect()
+    }
+
     /// Centre of a slice, or of the slab.
     fn position(&self, third: usize) -> Vector {
         let off = if self.three { 0.0 } else { self.height(third) };
@@ -112,8 +119,7 @@ impl Scan {
     fn stream(&self) -> Vec<u8> {
         let (x, xml) = (self.matrix[0] as u16, self.xml());
         let mut bytes = [&3u16.to_le_bytes(), &(xml.len() as u32).to_le_bytes()[..], xml.as_bytes()].concat();
-        for counter in 0..self.matrix[2] {
-            let third = if self.three { counter } else { self.order[counter] };
+        for (third, [partition, slice]) in self.excited() {
             let position = self.position(third);
             for ky in 0..self.matrix[1] {
                 let mut head = [0u8; 340];
@@ -128,7 +134,6 @@ impl Scan {
                         put(182 + 12 * number + 4 * axis, &(*value as f32).to_le_bytes());
                     }
                 }
-                let (partition, slice) = if self.three { (counter, 0) } else { (0, counter) };
                 for (at, value) in [(242, ky), (244, partition), (248, slice)] {
                     put(at, &(value as u16).to_le_bytes());
                 }
@@ -158,9 +163,7 @@ impl Scan {
         ));
         let quaternion = quaternion(self.directions);
         let mut blocks = Vec::new();
-        for counter in 0..z {
-            let third = if self.three { counter } else { self.order[counter] };
-            let (partition, slice) = if self.three { (counter, 0) } else { (0, counter) };
+        for (third, [partition, slice]) in self.excited() {
             for ky in 0..y {
                 let mut readout = Readout::new(COILS.len() as u16, 2 * x as u16, 0);
                 readout.counters[0] = ky as u16;
