@@ -65,9 +65,9 @@ fn main() -> Result<(), JobError> {
     let region = nwg::refit_region(&sampling);
     let equations = |lines: usize| (lines - sampling.acceleration) * (columns - PATCH / 2 + 1);
     let (first, refit) = (equations(sampling.acs_lines), equations(region.1 - region.0));
-    let gaps = (rows / sampling.acceleration) as f64;
     let read = |count: usize| 2.0 * size((patch + targets) * count);
-    let apply = size(patch * columns) * gaps + size(coils * rows * columns);
+    let apply = |lines: usize| size(patch * columns * (lines / sampling.acceleration)) + size(coils * lines * columns);
+    let refits = 2.0 * (read(refit) + apply(region.1 - region.0));
     let options = sparse::Options::default();
     let maps_options = espirit::Options::default();
     let window = maps_options.window.pow(2) * coils;
@@ -78,8 +78,8 @@ fn main() -> Result<(), JobError> {
     let once = nwg::Options { refits: 0, ..nwg::Options::default() };
     let kernels = |options: &nwg::Options| cost::kernels(options, &sampling, shape);
     let mut stages = [
-        Stage::new("nwg", kernels(&once), read(first) + apply),
-        Stage::new("nwg with refits", kernels(&nwg::Options::default()), read(first) + 2.0 * read(refit) + 3.0 * apply),
+        Stage::new("nwg", kernels(&once), read(first) + apply(rows)),
+        Stage::new("nwg with refits", kernels(&nwg::Options::default()), read(first) + refits + apply(rows)),
         Stage::new(
             "maps",
             cost::maps(&maps_options, sampling.acs_lines, shape),

@@ -55,18 +55,18 @@ fn prediction(layout: Layout, positions: usize) -> f64 {
 /// matrix and all of the right side; then a factorisation and a solution for each step of energy.
 #[must_use]
 pub fn kernels(options: &nwg::Options, sampling: &Sampling, shape: [usize; 3]) -> f64 {
-    let region = nwg::refit_region(sampling);
-    let refits = options.refits as f64;
+    let (first, end) = nwg::refit_region(sampling);
     let linear = Linear::new(PATCH / 2, PATCH, sampling, shape);
-    linear.moments(sampling.acs_lines)
-        + refits * linear.moments(region.1 - region.0)
-        + (refits + 1.0) * (linear.solves(STEPS_OF_ENERGY) + linear.filling())
+    // A refit needs no filled line outside its region.
+    let refit = linear.filling(end - first) + linear.moments(end - first) + linear.solves(STEPS_OF_ENERGY);
+    let fit = linear.moments(sampling.acs_lines) + linear.solves(STEPS_OF_ENERGY);
+    fit + options.refits as f64 * refit + linear.filling(shape[1])
 }
 
 /// Operations of plain kernels.
 fn plain_kernels(options: &grappa::Options, sampling: &Sampling, shape: [usize; 3]) -> f64 {
     let linear = Linear::new(options.taps, options.taps * options.source_lines, sampling, shape);
-    linear.moments(sampling.acs_lines) + linear.solves(1) + linear.filling()
+    linear.moments(sampling.acs_lines) + linear.solves(1) + linear.filling(shape[1])
 }
 
 /// Sizes of a kernel in numbers of its equations.
@@ -75,15 +75,14 @@ struct Linear {
     patch: f64,
     targets: f64,
     acceleration: usize,
-    rows: usize,
     points: usize,
 }
 
 impl Linear {
-    const fn new(taps: usize, patch: usize, sampling: &Sampling, [coils, rows, points]: [usize; 3]) -> Self {
+    const fn new(taps: usize, patch: usize, sampling: &Sampling, [coils, _, points]: [usize; 3]) -> Self {
         let acceleration = sampling.acceleration;
         let targets = (acceleration.saturating_sub(1) * coils) as f64;
-        Self { taps, patch: (patch * coils) as f64, targets, acceleration, rows, points }
+        Self { taps, patch: (patch * coils) as f64, targets, acceleration, points }
     }
 
     /// Moments of a region of so many lines.
@@ -96,8 +95,9 @@ impl Linear {
         count as f64 * (4.0 / 3.0 * self.patch.powi(3) + 8.0 * self.patch * self.patch * self.targets)
     }
 
-    fn filling(&self) -> f64 {
-        8.0 * self.patch * self.targets * (self.points * (self.rows / self.acceleration.max(1))) as f64
+    /// What is missing of so many lines.
+    fn filling(&self, lines: usize) -> f64 {
+        8.0 * self.patch * self.targets * (self.points * (lines / self.acceleration.max(1))) as f64
     }
 }
 

@@ -1,5 +1,7 @@
 //! The missing samples, each with the weights of its step of energy.
 
+use std::ops::Range;
+
 use contract::prepared::Sampling;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par, c32};
@@ -58,6 +60,24 @@ impl Fit {
             }
         }
         Ok(filled)
+    }
+
+    /// The lines `range` of `kspace` as [`Self::apply`] fills them, `[coil, line, kx]`.
+    pub(super) fn lines(
+        &self,
+        kspace: &Array3<Complex32>,
+        mask: &[bool],
+        sampling: &Sampling,
+        energy: &Energy,
+        range: Range<usize>,
+    ) -> Array3<Complex32> {
+        let wanted = |line: usize| range.contains(&line) && !mask[line];
+        let mut lines = kspace.slice(s![.., range.clone(), ..]).to_owned();
+        for (line, values) in self.predict(kspace, mask, sampling, sampling.offset, &self.bins(energy), wanted) {
+            let to = lines.slice_mut(s![.., line - range.start, ..]);
+            to.into_iter().zip(values).for_each(|(to, value)| *to = value);
+        }
+        lines
     }
 
     /// The step of energy of every sample, `[ky, kx]`: which weights fill it.

@@ -166,16 +166,15 @@ pub fn fill_and_judge(
     let mut region = (sampling.acs_first, sampling.acs_first + sampling.acs_lines);
     let centre = separate.is_some();
     let mut fit = Fit::new(&[calibration], sampling.acceleration, noise_variance, centre, options)?;
-    let mut filled = fit.apply(kspace, mask, sampling, &energy)?;
     for _ in 0..options.refits {
         region = refit_region(sampling);
-        let lines = filled.kspace.slice(s![.., region.0..region.1, ..]).to_owned();
+        let lines = fit.lines(kspace, mask, sampling, &energy, region.0..region.1);
         let mut regions = vec![Region { lines: &lines, noise_variance }];
         // Without acquired lines next to each other, the fill alone would confirm its own errors.
         regions.extend(separate.map(Region::separate));
         fit = Fit::new(&regions, sampling.acceleration, noise_variance, centre, options)?;
-        filled = fit.apply(kspace, mask, sampling, &energy)?;
     }
+    let filled = fit.apply(kspace, mask, sampling, &energy)?;
     Ok((Filled { region, ..filled }, Judge { fit, energy }))
 }
 
