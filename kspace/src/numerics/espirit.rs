@@ -5,10 +5,10 @@
 //! with an eigenvalue of 1: the sensitivities. Where an object is wrapped into the field of view, two of them are, and the
 //! image there is the sum of two. Elsewhere a second map would only give noise room, so it fades out as its eigenvalue falls.
 
+mod pixels;
+
 use faer::{Mat, Side, c64};
-use ndarray::{Array2, Array3, Array4, ArrayView3, Axis, s};
-use num_complex::Complex64;
-use rayon::prelude::*;
+use ndarray::{Array3, Array4, ArrayView3, Axis, s};
 use rustfft::FftDirection;
 
 use super::fft::plan;
@@ -95,16 +95,26 @@ pub fn maps(
     let projector = &basis * basis.adjoint();
     // The phase that the maps are relative to.
     let reference = strongest(&window::gram(region, (1, 1)).0);
+    let reference: Vec<Complex32> =
+        reference.iter().map(|value| Complex32::new(value.re as f32, value.im as f32)).collect();
     let kernel = Kernel::new(&projector, coils, options.window, columns);
-    Ok(kernel.maps(rows, columns, &reference, options))
+    let wanted = options.maps.clamp(1, 2).min(coils);
+    let (mut maps, mut values) = pixels::eigenvectors(&kernel, (rows, columns), wanted, &reference, options.steps);
+    let wrapped = fade(&mut maps, &values);
+    if wrapped < LEAST_WRAPPED {
+        maps = maps.slice(s![..1, .., .., ..]).to_owned();
+        values = values.slice(s![..1, .., ..]).to_owned();
+    }
+    Ok(Maps { maps, values, wrapped })
 }
 
 /// The projector as a filter of coils by coils: its lags along y, each transformed along x.
 struct Kernel {
     coils: usize,
+    columns: usize,
     reach: usize,
-    /// `[lag of y, pair, x]`, pairs (c, d) with c >= d.
-    lags: Array3<Complex32>,
+    /// `[x, pair, lag of y]`, pairs (c, d) with c >= d.
+    lags: Vec<Complex32>,
 }
 
 impl Kernel {
@@ -113,7 +123,8 @@ impl Kernel {
         let count = 2 * reach + 1;
         let pairs: Vec<(usize, usize)> = (0..coils).flat_map(|c| (0..=c).map(move |d| (c, d))).collect();
         let transform = plan(columns, FftDirection::Inverse);
-        let mut lags = Array3::zeros((count, pairs.len(), columns));
+        let each = pairs.len() * count;
+        let mut lags = vec![Complex32::default(); columns * each];
         let scale = 1.0 / (window * window) as f64;
         for (pair, (c, d)) in pairs.into_iter().enumerate() {
             for lag_y in 0..count {
@@ -136,85 +147,17 @@ impl Kernel {
                 }
                 transform.process(&mut line);
                 line.rotate_right(columns / 2);
-                lags.slice_mut(s![lag_y, pair, ..]).iter_mut().zip(line).for_each(|(to, from)| *to = from);
+                let to = lags.iter_mut().skip(pair * count + lag_y).step_by(each);
+                to.zip(line).for_each(|(to, from)| *to = from);
             }
         }
-        Self { coils, reach, lags }
+        Self { coils, columns, reach, lags }
     }
 
-    fn maps(&self, rows: usize, columns: usize, reference: &[Complex64], options: &Options) -> Maps {
-        let wanted = options.maps.min(self.coils);
-        let reference: Vec<Complex32> =
-            reference.iter().map(|value| Complex32::new(value.re as f32, value.im as f32)).collect();
-        let lines: Vec<Vec<(Vec<Complex32>, Vec<f32>)>> =
-            (0..rows).into_par_iter().map(|row| self.line(row, rows, columns, wanted, &reference, options)).collect();
-        let mut maps = Array4::zeros((wanted, self.coils, rows, columns));
-        let mut values = Array3::zeros((wanted, rows, columns));
-        for (row, line) in lines.into_iter().enumerate() {
-            for (column, (vectors, eigenvalues)) in line.into_iter().enumerate() {
-                for map in 0..wanted {
-                    values[[map, row, column]] = eigenvalues[map];
-                    for coil in 0..self.coils {
-                        maps[[map, coil, row, column]] = vectors[map * self.coils + coil];
-                    }
-                }
-            }
-        }
-        let wrapped = fade(&mut maps, &values);
-        if wrapped < LEAST_WRAPPED {
-            maps = maps.slice(s![..1, .., .., ..]).to_owned();
-            values = values.slice(s![..1, .., ..]).to_owned();
-        }
-        Maps { maps, values, wrapped }
-    }
-
-    /// Vectors `[map, coil]` and eigenvalues of the pixels of a row.
-    fn line(
-        &self,
-        row: usize,
-        rows: usize,
-        columns: usize,
-        wanted: usize,
-        reference: &[Complex32],
-        options: &Options,
-    ) -> Vec<(Vec<Complex32>, Vec<f32>)> {
-        let coils = self.coils;
-        let pairs = self.lags.dim().1;
-        let at = (row as f64 - (rows / 2) as f64) / rows as f64;
-        let mut matrices = Array2::<Complex32>::zeros((pairs, columns));
-        for (lag, plane) in self.lags.outer_iter().enumerate() {
-            let turn = std::f64::consts::TAU * at * (lag as f64 - self.reach as f64);
-            let factor = Complex32::new(turn.cos() as f32, turn.sin() as f32);
-            matrices.zip_mut_with(&plane, |sum, value| *sum += factor * value);
-        }
-        let mut start: Vec<Complex32> = (0..wanted * coils)
-            .map(|at| if at < coils { reference[at] } else { Complex32::new(((at * 7919) as f32).sin(), 0.0) })
-            .collect();
-        let mut matrix = vec![Complex32::default(); coils * coils];
-        (0..columns)
-            .map(|column| {
-                let mut pair = 0;
-                for c in 0..coils {
-                    for d in 0..=c {
-                        matrix[c * coils + d] = matrices[[pair, column]];
-                        matrix[d * coils + c] = matrices[[pair, column]].conj();
-                        pair += 1;
-                    }
-                }
-                let steps = if column == 0 { 4 * options.steps } else { options.steps };
-                let values = subspace(&matrix, coils, &mut start, steps);
-                let mut vectors = start.clone();
-                for vector in vectors.chunks_exact_mut(coils) {
-                    let along: Complex32 = reference.iter().zip(&*vector).map(|(r, v)| r.conj() * v).sum();
-                    let size = along.norm();
-                    if size > 0.0 {
-                        let turn = along.conj() / size;
-                        vector.iter_mut().for_each(|value| *value *= turn);
-                    }
-                }
-                (vectors, values)
-            })
-            .collect()
+    /// The lags of y `[pair, lag]` of a column.
+    fn lags_at(&self, column: usize) -> &[Complex32] {
+        let size = self.lags.len() / self.columns;
+        &self.lags[column * size..][..size]
     }
 }
 
@@ -230,34 +173,6 @@ fn fade(maps: &mut Array4<Complex32>, values: &Array3<f32>) -> f32 {
         }
     }
     left / (rows * columns) as f32
-}
-
-/// Orthogonal iteration towards the strongest eigenvectors of a Hermitian matrix, in place; returns their eigenvalues.
-fn subspace(matrix: &[Complex32], coils: usize, vectors: &mut [Complex32], steps: usize) -> Vec<f32> {
-    let mut values = vec![0.0; vectors.len() / coils];
-    let mut image = vec![Complex32::default(); vectors.len()];
-    for _ in 0..steps {
-        for (image, vector) in image.chunks_exact_mut(coils).zip(vectors.chunks_exact(coils)) {
-            for (to, row) in image.iter_mut().zip(matrix.chunks_exact(coils)) {
-                *to = row.iter().zip(vector).map(|(m, v)| m * v).sum();
-            }
-        }
-        for (at, value) in values.iter_mut().enumerate() {
-            let (before, rest) = image.split_at_mut(at * coils);
-            let current = &mut rest[..coils];
-            for other in before.chunks_exact(coils) {
-                let along: Complex32 = other.iter().zip(&*current).map(|(o, c)| o.conj() * c).sum();
-                current.iter_mut().zip(other).for_each(|(c, o)| *c -= along * o);
-            }
-            let size = current.iter().map(|value| value.norm_sqr()).sum::<f32>().sqrt();
-            *value = size;
-            if size > 0.0 {
-                current.iter_mut().for_each(|value| *value /= size);
-            }
-        }
-        vectors.copy_from_slice(&image);
-    }
-    values
 }
 
 #[cfg(test)]
