@@ -122,10 +122,10 @@ pub struct Problem {
 impl Problem {
     /// Weights of some of its networks that training begins with.
     #[must_use]
-    pub fn initial(&self, seed: u64, networks: Range<usize>) -> Weights {
+    pub fn initial(&self, parameters: &Parameters, networks: Range<usize>) -> Weights {
         match &self.start {
             Some(start) => start.part(networks),
-            None => Weights::initial(self.layout, seed, self.entry, networks),
+            None => Weights::initial(self.layout, parameters, self.entry, networks),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use super::layout::Layout;
 use super::parameters::{Parameters, Schedule};
 
 /// Decay of the mean of gradients in one cycle: it falls while the rate rises.
@@ -55,14 +56,14 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// All steps of a training.
+    /// All steps of a training of networks of `layout`.
     #[must_use]
-    pub const fn new(parameters: &Parameters) -> Self {
+    pub fn new(parameters: &Parameters, layout: Layout) -> Self {
         Self {
             schedule: parameters.schedule,
             step: 0,
             steps: parameters.iterations,
-            peak: parameters.learning_rate,
+            peak: parameters.learning_rate * parameters.pace(layout),
             rest: [1.0; 2],
         }
     }
@@ -105,13 +106,22 @@ impl Iterator for Steps {
 mod tests {
     use super::*;
 
+    const LAYOUT: Layout = Layout { coils: 8, acceleration: 4, kernel_1: 5, hidden: [32, 8] };
+
+    #[test]
+    fn networks_of_many_coils_learn_more_slowly() {
+        let peak = |coils| Steps::new(&Parameters::weighted(), Layout { coils, kernel_1: 7, ..LAYOUT }).at(79).0;
+        assert_eq!((peak(2), peak(8)), (1e-2, 1e-2));
+        assert!((peak(32) - 5e-3).abs() < 1e-12);
+    }
+
     fn schedule(iterations: usize) -> Steps {
-        Steps::new(&Parameters { iterations, ..Parameters::paper() })
+        Steps::new(&Parameters { iterations, ..Parameters::paper() }, LAYOUT)
     }
 
     #[test]
     fn a_constant_schedule_keeps_rate_and_decay() {
-        let published = Steps::new(&Parameters::published());
+        let published = Steps::new(&Parameters::published(), Layout { coils: 64, ..LAYOUT });
         assert!((0..1000).all(|step| published.at(step) == (3e-3, 0.9)));
         assert_eq!(published.count(), 1000);
     }

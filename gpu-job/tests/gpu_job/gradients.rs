@@ -38,7 +38,7 @@ fn case(layout: Layout, extra: (usize, usize), seed: u64) -> Case {
         random_kspace(1, lines, width, seed + 1).index_axis(ndarray::Axis(0), 0).mapv(|v| 1.0 + 0.5 * v.re);
     let of_sample = |output, column, row| of_samples[[row + 1 + output, column + layout.margin()]];
     let problem = Problem::new(planes, 0, of_sample);
-    let weights = Weights::initial(layout, seed, 0, 0..2 * layout.channels());
+    let weights = Weights::initial(layout, &Parameters { seed, ..Parameters::paper() }, 0, 0..2 * layout.channels());
     Case { calibration, of_samples, problem, weights }
 }
 
@@ -167,7 +167,7 @@ fn a_perfect_network_stays_as_it_is() {
     let zeros = ndarray::Array3::zeros((1, 5, 9));
     let planes = Planes::new(zeros.view(), layout, 2, &[Some(0), Some(1), Some(2), Some(3), Some(4)], 0, 1.0);
     let problem = Problem::new(planes, 0, |_, _, _| 1.0);
-    let weights = Weights::initial(layout, 0, 0, 0..2);
+    let weights = Weights::initial(layout, &Parameters::paper(), 0, 0..2);
     for (name, backend) in backends() {
         let (loss, gradient) = backend.gradient(&problem, &weights, 0..3).unwrap();
         assert_eq!(loss, 0.0, "{name}");

@@ -184,12 +184,12 @@ impl<'a> Unit<'a> {
         progress: &dyn Progress,
     ) -> Result<(Weights, Vec<(u32, f64)>), JobError> {
         let layout = self.problem.layout;
-        let mut weights = self.problem.initial(parameters.seed, self.networks.clone());
+        let mut weights = self.problem.initial(parameters, self.networks.clone());
         let mut gradient = Weights::zeros(layout, weights.networks);
         let (mut mean, mut square) = (gradient.clone(), gradient.clone());
         let mut curve = Vec::new();
         for (done, (window, step)) in
-            windows(self.problem.domain, parameters).iter().zip(Steps::new(parameters)).enumerate()
+            windows(self.problem.domain, parameters).iter().zip(Steps::new(parameters, self.problem.layout)).enumerate()
         {
             if progress.cancelled() {
                 return Err(JobError::Interrupted);

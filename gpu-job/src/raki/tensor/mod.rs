@@ -250,14 +250,14 @@ impl Backend for TensorBackend {
         let whole = Batch { layout, domain, problems: problems.len(), networks, columns: all, first: 0 };
         let data = self.data(problems)?;
         let patches = whole.patches(&data.planes)?;
-        let initial: Vec<Weights> =
-            problems.iter().map(|problem| problem.initial(parameters.seed, 0..networks)).collect();
+        let initial: Vec<Weights> = problems.iter().map(|problem| problem.initial(parameters, 0..networks)).collect();
         let states = self.states(&initial)?;
         let layers = Self::views(whole, &states)?;
         let columns = parameters.columns(domain);
         let scratch = whole.over(&(0..columns)).scratch(&self.device)?;
         let mut curves = vec![Vec::new(); problems.len()];
-        for (done, (window, step)) in windows(domain, parameters).iter().zip(Steps::new(parameters)).enumerate() {
+        for (done, (window, step)) in windows(domain, parameters).iter().zip(Steps::new(parameters, layout)).enumerate()
+        {
             if progress.cancelled() {
                 return Err(JobError::Interrupted);
             }
