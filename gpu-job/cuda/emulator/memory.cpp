@@ -56,18 +56,18 @@ auto before(uintptr_t address) {
 void on_fault(int signal, siginfo_t *info, void *) {
     uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
     const char *who = running ? running : "the program";
-    if (guard.try_lock()) {
-        for (const auto &[start, allocation] : allocations) {
-            uintptr_t pages = reinterpret_cast<uintptr_t>(allocation.pages);
-            if (address < pages || address >= pages + allocation.pages_bytes) continue;
-            bool behind = address >= start;
-            fail("%s touched memory %zu bytes %s an allocation of %zu bytes", who,
-                 behind ? address - start - allocation.bytes : start - address, behind ? "behind the end of" : "before",
-                 allocation.bytes);
-        }
-        guard.unlock();
+    // No access under the lock faults. Of several threads that fault, the first keeps it until the end.
+    std::unique_lock lock(guard);
+    for (const auto &[start, allocation] : allocations) {
+        uintptr_t pages = reinterpret_cast<uintptr_t>(allocation.pages);
+        if (address < pages || address >= pages + allocation.pages_bytes) continue;
+        bool behind = address >= start;
+        fail("%s touched memory %zu bytes %s an allocation of %zu bytes", who,
+             behind ? address - start - allocation.bytes : start - address, behind ? "behind the end of" : "before",
+             allocation.bytes);
     }
     if (running) fail("%s touched address %p, which is no device memory, or no longer", who, info->si_addr);
+    lock.unlock();
     sigaction(signal, &former, nullptr);
 }
 
@@ -76,7 +76,8 @@ void watch_faults() {
     std::call_once(once, [] {
         struct sigaction action = {};
         action.sa_sigaction = on_fault;
-        action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+        // Not on the stack that Rust sets aside for signals, which is too small for a message.
+        action.sa_flags = SA_SIGINFO;
         sigaction(SIGSEGV, &action, &former);
     });
 }
@@ -95,19 +96,19 @@ void check_margins(const Allocation &allocation, const char *start) {
 } // namespace
 
 void fail(const char *format, ...) {
+    char line[512];
     va_list arguments;
     va_start(arguments, format);
-    fputs("CUDA emulator: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputs("\n", stderr);
+    vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
+    fprintf(stderr, "CUDA emulator: %s\n", line);
     abort();
 }
 
 void trace(const char *format, ...) {
     static const bool on = setting("CUDA_EMULATOR_TRACE", 0) != 0;
     if (!on) return;
-    char line[256];
+    char line[512];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
