@@ -19,6 +19,7 @@ using emulator::check_stream;
 using emulator::fail;
 
 struct CUctx_st {};
+struct CUmemPoolHandle_st {};
 struct CUstream_st {};
 struct CUevent_st {
     bool recorded = false;
@@ -28,6 +29,7 @@ struct CUevent_st {
 namespace {
 
 CUctx_st primary;
+CUmemPoolHandle_st pool;
 thread_local CUcontext current = nullptr;
 std::mutex guard;
 std::set<const void *> streams;
@@ -263,6 +265,19 @@ CUresult cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, CUstream stream) {
     if (!current) return CUDA_ERROR_INVALID_CONTEXT;
     return bytes > 0 ? allocate(pointer, bytes) : CUDA_SUCCESS;
 }
+
+// Freed memory never stays with the pool, whatever it is told: a use after that would not show.
+CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *of_device, CUdevice) {
+    *of_device = &pool;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetMemPool(CUmemoryPool *of_device, CUdevice device) {
+    return cuDeviceGetDefaultMemPool(of_device, device);
+}
+
+CUresult cuMemPoolSetAttribute(CUmemoryPool, CUmemPool_attribute, void *) { return CUDA_SUCCESS; }
+CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
 
 CUresult cuMemFree(CUdeviceptr pointer) {
     emulator::release(at(pointer));
