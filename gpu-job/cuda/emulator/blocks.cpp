@@ -10,7 +10,7 @@
 
 namespace emulator {
 
-__thread Place place;
+EMULATOR_OF_THREAD Place place;
 
 namespace {
 
@@ -51,6 +51,8 @@ struct Block {
     const Kernel *kernel;
     void **arguments;
     unsigned count, next, alive;
+    // The place of thread `next`.
+    uint3 begins;
     Barrier all;
     std::vector<Barrier> warps;
     std::vector<uint64_t> slots;
@@ -62,7 +64,7 @@ struct Block {
 };
 
 // Of this CPU thread, made when it first runs one.
-__thread Block *own = nullptr;
+EMULATOR_OF_THREAD Block *own = nullptr;
 
 unsigned flat() {
     const uint3 &size = place.blockDim;
@@ -70,10 +72,7 @@ unsigned flat() {
 }
 
 // Threads and blocks from the last to the first: what depends on their order shows.
-bool reversed() {
-    static const bool set = setting("CUDA_EMULATOR_REVERSE", 0) != 0;
-    return set;
-}
+const bool REVERSED = setting("CUDA_EMULATOR_REVERSE", 0) != 0;
 
 void switch_to(size_t at);
 void switch_away();
@@ -153,6 +152,7 @@ void run_block(const Kernel &kernel, size_t shared_bytes, void **arguments) {
     own->arguments = arguments;
     own->count = own->alive = size.x * size.y * size.z;
     own->next = 0;
+    own->begins = {0, 0, 0};
     own->all = {own->count};
     own->warps.assign((own->count + WARP - 1) / WARP, {WARP});
     if (own->count % WARP) own->warps.back().members = own->count % WARP;
@@ -179,10 +179,16 @@ bool next_thread() {
     }
     mine.in_thread = own->next < own->count;
     if (!mine.in_thread) return false;
-    unsigned at = reversed() ? own->count - 1 - own->next : own->next;
-    ++own->next;
     const uint3 &size = place.blockDim;
-    place.threadIdx = {at % size.x, at / size.x % size.y, at / size.x / size.y};
+    uint3 &at = own->begins;
+    place.threadIdx = REVERSED ? uint3{size.x - 1 - at.x, size.y - 1 - at.y, size.z - 1 - at.z} : at;
+    ++own->next;
+    // Without the divisions that finding the place of a number takes.
+    if (++at.x < size.x) return true;
+    at.x = 0;
+    if (++at.y < size.y) return true;
+    at.y = 0;
+    ++at.z;
     return true;
 }
 
@@ -202,7 +208,7 @@ void run(const Kernel &kernel, uint3 grid, uint3 size, size_t shared_bytes, void
         place.blockDim = size;
         place.gridDim = grid;
         for (size_t done = task * share; done < blocks && done < (task + 1) * share; ++done) {
-            size_t at = reversed() ? blocks - 1 - done : done;
+            size_t at = REVERSED ? blocks - 1 - done : done;
             unsigned x = at % grid.x, y = at / grid.x % grid.y, z = at / grid.x / grid.y;
             place.blockIdx = {x, y, z};
             run_block(kernel, shared_bytes, arguments);

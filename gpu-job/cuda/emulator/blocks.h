@@ -13,8 +13,9 @@ constexpr unsigned WARP = 32;
 struct Place {
     uint3 threadIdx, blockIdx, blockDim, gridDim;
 };
-// Not thread_local, which would ask at each use whether it has been constructed.
-extern __thread Place place;
+// Not thread_local, which would ask at each use whether it has been constructed. One look-up finds all of this library.
+#define EMULATOR_OF_THREAD __thread __attribute__((tls_model("local-dynamic")))
+extern EMULATOR_OF_THREAD Place place;
 
 // A kernel by name. `threads` runs it for every thread of the current block that has not begun.
 struct Kernel {
