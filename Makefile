@@ -12,13 +12,14 @@ TOOLS := $(VENV)/tools
 PEERS := $(VENV)/bench
 BIN := $(CURDIR)/target/debug
 IMAGE ?= raki-cloud
+CUDA := $(abspath $(or $(CARGO_TARGET_DIR),target))/cuda
 CHROMIUM ?= /usr/bin/chromium
 
 # Machines of CI and laptops share cores with other work: two threads unless told otherwise.
 export RAYON_NUM_THREADS ?= 2
 export RAKI_CLOUD_PYTHON ?= $(TOOLS)/bin/python
 
-.PHONY: help demo test check bench bench-quality pictures image deploy build viewer test-pages clean
+.PHONY: help demo test check bench bench-quality pictures image deploy build viewer test-pages test-cuda clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +52,24 @@ test-pages: build ## report and worklist in Chromium; PAGES=FOLDER for pages of 
 	(cd tests/pages && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error); \
 	pages="$(PAGES)"; [ -n "$$pages" ] || { pages="$$scratch/sample"; $(BIN)/examples/sample "$$pages"; }; \
 	CHROMIUM="$(CHROMIUM)" node tests/pages/pages.mjs "$$pages" "$(or $(SHOTS),$$scratch/shots)"
+
+# The build rewrites Cargo.lock for its patched crates. The second run begins with the last blocks and threads.
+test-cuda: $(CUDA)/emulator/selftest $(CUDA)/patch ## CUDA code without a GPU: nvcc from PyPI, the build with CUDA, its tests on an emulated device; TF32=1 rounds as tensor cores do
+	@eval "$$(gpu-job/cuda/compiler.sh)"; export LD_LIBRARY_PATH="$(CUDA)/emulator" CUDA_EMULATOR_TF32=$(or $(TF32),0); \
+	"$(CUDA)/emulator/selftest"; \
+	scratch=$$(mktemp -d); cp -p Cargo.lock "$$scratch"; trap 'cp -p "$$scratch/Cargo.lock" .; rm -rf "$$scratch"' EXIT; \
+	for reverse in 0 1; do \
+	  CUDA_EMULATOR_REVERSE=$$reverse $(CARGO) test --workspace --test gpu_job --features gpu-job/cuda \
+	    $$(cat "$(CUDA)/patch") -- cuda --nocapture 2>&1 | tee "$$scratch/log"; \
+	  if grep -q '^skipped' "$$scratch/log"; then echo "the emulated device was not found"; exit 1; fi; \
+	done
+
+$(CUDA)/emulator/selftest: $(wildcard gpu-job/cuda/emulator/*) $(shell find gpu-job/src -name '*.cu')
+	eval "$$(gpu-job/cuda/compiler.sh)"; gpu-job/cuda/emulator/build.sh "$(@D)"
+
+# Kept, since cargo compiles candle anew when its copy is.
+$(CUDA)/patch: gpu-job/cuda/patch-candle.sh gpu-job/cuda/patch_candle.py
+	mkdir -p "$(@D)"; gpu-job/cuda/patch-candle.sh >$@
 
 check: $(TOOLS)/.done ## format, lints, template
 	$(CARGO) fmt --all --check
