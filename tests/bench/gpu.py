@@ -193,7 +193,7 @@ def compared(study, reference, scratch):
     print(f"bound by the rate of products {bound:.3f} s, of which ours is {trained / bound:.2f} times; the products of PyTorch's steps alone {products:.3f} s")
     memory = largest(row["gigabytes"] for row in raki + auto)
     allocated = largest(row["peak_gigabytes"] for row in torch)
-    print(f"memory: ours {size(memory)} in use at most, PyTorch {size(allocated)} allocated")
+    print(f"most memory in use, ours: {size(memory)}; allocated, PyTorch: {size(allocated)}")
     scores = {name: psnr(references, rows[-1]["images"]) for name, rows in [("raki", raki), ("PyTorch", torch), ("auto", auto)]}
     for name, found in scores.items():
         print(f"PSNR {name:8} mean {found.mean():.2f}, least {found.min():.2f} dB")
