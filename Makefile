@@ -19,7 +19,7 @@ CHROMIUM ?= /usr/bin/chromium
 export RAYON_NUM_THREADS ?= 2
 export RAKI_CLOUD_PYTHON ?= $(TOOLS)/bin/python
 
-.PHONY: help demo test check bench bench-quality pictures image deploy build viewer test-pages test-cuda clean
+.PHONY: help demo test check bench bench-gpu bench-quality pictures image deploy build viewer test-pages test-cuda clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,11 @@ check: $(TOOLS)/.done ## format, lints, template
 
 bench: build $(TOOLS)/.done ## speed, as ratios against peers in one run; TORCH=PYTHON for a Python with PyTorch
 	$(TOOLS)/bin/python tests/bench/bench.py --bin $(BIN) $(if $(TORCH),--torch "$(TORCH)")
+
+# The build with CUDA is one of its own (gpu-job/cuda/README.md). What is not on the GPU uses all cores.
+bench-gpu: export RAYON_NUM_THREADS := $(shell nproc)
+bench-gpu: ## a study on a GPU beside PyTorch; TORCH=PYTHON with PyTorch, BIN=FOLDER of programs with CUDA, STUDY=FILE to keep it, DEVICE=cpu to try
+	$(or $(TORCH),$(PYTHON)) tests/bench/gpu.py --bin "$(BIN)" $(if $(DEVICE),--device $(DEVICE)) $(if $(STUDY),--keep "$(STUDY)")
 
 bench-quality: build $(PEERS)/.done ## image quality beside peers; DATA=FILE for a fully sampled file of your own, JSON=FILE for the figures
 	$(PEERS)/bin/python tests/bench/quality.py --bin $(BIN) $(if $(DATA),--data "$(DATA)") $(if $(JSON),--json "$(JSON)")
