@@ -54,14 +54,14 @@ test-pages: build ## report and worklist in Chromium; PAGES=FOLDER for pages of 
 	CHROMIUM="$(CHROMIUM)" node tests/pages/pages.mjs "$$pages" "$(or $(SHOTS),$$scratch/shots)"
 
 # The build rewrites Cargo.lock for its patched crates. The second run begins with the last blocks and threads.
-test-cuda: $(CUDA)/emulator/selftest $(CUDA)/patch ## CUDA code without a GPU: nvcc from PyPI, the build with CUDA, its tests on an emulated device; TF32=1 rounds as tensor cores do
-	@eval "$$(gpu-job/cuda/compiler.sh)"; export LD_LIBRARY_PATH="$(CUDA)/emulator" CUDA_EMULATOR_TF32=$(or $(TF32),0); \
+test-cuda: $(CUDA)/emulator/selftest $(CUDA)/patch ## CUDA code without a GPU: nvcc from PyPI, the build with CUDA, its tests on an emulated device; TF32=0 for products in full precision
+	@eval "$$(gpu-job/cuda/compiler.sh)"; export LD_LIBRARY_PATH="$(CUDA)/emulator" CUDA_EMULATOR_TF32=$(or $(TF32),1); \
 	"$(CUDA)/emulator/selftest"; \
 	scratch=$$(mktemp -d); cp -p Cargo.lock "$$scratch"; trap 'cp -p "$$scratch/Cargo.lock" .; rm -rf "$$scratch"' EXIT; \
 	for reverse in 0 1; do \
 	  CUDA_EMULATOR_REVERSE=$$reverse $(CARGO) test --workspace --test gpu_job --features gpu-job/cuda \
 	    $$(cat "$(CUDA)/patch") -- cuda --nocapture 2>&1 | tee "$$scratch/log"; \
-	  if grep -q '^skipped' "$$scratch/log"; then echo "the emulated device was not found"; exit 1; fi; \
+	  if grep -q 'skipped: ' "$$scratch/log"; then echo "the emulated device was not found"; exit 1; fi; \
 	done
 
 $(CUDA)/emulator/selftest: $(wildcard gpu-job/cuda/emulator/*) $(shell find gpu-job/src -name '*.cu')

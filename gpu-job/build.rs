@@ -14,18 +14,23 @@ fn main() -> Result<(), String> {
 
 /// PTX for the least compute capability that the program is to run on; drivers compile it for every later one.
 fn kernels() -> Result<(), String> {
-    const SOURCE: &str = "src/raki/tensor/kernels.cu";
-    println!("cargo::rerun-if-changed={SOURCE}");
+    const SOURCES: [(&str, &str); 2] = [("src/raki/tensor/kernels.cu", "raki.ptx"), ("src/cuda/nwg.cu", "nwg.ptx")];
     println!("cargo::rerun-if-env-changed=CUDA_COMPUTE_CAP");
     let capability = std::env::var("CUDA_COMPUTE_CAP").unwrap_or_else(|_| "75".to_owned());
     let out = std::env::var_os("OUT_DIR").ok_or("cargo has named no OUT_DIR")?;
-    let mut compiler = Command::new("nvcc");
-    compiler.args(["--ptx", "-O3", &format!("-arch=compute_{capability}"), SOURCE, "-o"]);
-    match compiler.arg(Path::new(&out).join("raki.ptx")).status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("nvcc refused {SOURCE} with {status}, see its messages above")),
-        Err(error) => Err(format!("nvcc cannot be run ({error}): install it as gpu-job/cuda/README.md says")),
+    for (source, ptx) in SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+        let mut compiler = Command::new("nvcc");
+        compiler.args(["--ptx", "-O3", &format!("-arch=compute_{capability}"), source, "-o"]);
+        match compiler.arg(Path::new(&out).join(ptx)).status() {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(format!("nvcc refused {source} with {status}, see its messages above")),
+            Err(error) => {
+                return Err(format!("nvcc cannot be run ({error}): install it as gpu-job/cuda/README.md says"));
+            }
+        }
     }
+    Ok(())
 }
 
 fn revision() {

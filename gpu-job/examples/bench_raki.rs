@@ -129,7 +129,7 @@ fn main() -> Result<(), JobError> {
     let problem = [problem(layout, lines, samples)?];
     let domain: Domain = problem[0].domain;
 
-    let tensor = TensorBackend::new(candle_core::Device::Cpu);
+    let tensor = TensorBackend::new(candle_core::Device::Cpu)?;
     let threads = rayon::current_num_threads();
     let mut copies = vec![(vec![1.0_f32; COPIED], vec![0.0_f32; COPIED]); threads];
     let (mut gemm_rate, mut copy) = (0.0_f64, f64::INFINITY);

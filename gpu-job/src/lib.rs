@@ -16,6 +16,8 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod device;
 pub mod engine;
 pub mod error;

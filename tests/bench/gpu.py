@@ -25,7 +25,7 @@ from scores import Reference, volume
 STAGES = ("fill", "train", "image")
 SIZES = {"slices": (92, 3), "coils": (32, 8), "matrix": (320, 96), "r": (4, 4), "acs": (32, 32), "distinct": (8, 2), "square": (8192, 1024)}
 ITERATIONS = 400
-GROUP = 32
+GROUP = 16
 SECONDS, RATIO, OF_BOUND, GIGABYTES, DECIBEL = 5.0, 2.0, 1.5, 16.0, 0.05
 SAMPLE_MS = 50
 HERE = pathlib.Path(__file__).parent

@@ -18,11 +18,27 @@ WINDOW, LEAST_COLUMNS = 0.03, 8
 PEAK, START_DIVISOR, END_DIVISOR, RISE = 1e-2, 25, 1e4, 0.2
 DECAY_1, DECAY_2, EPSILON = (0.95, 0.85), 0.999, 1e-8
 DEVIATION = 0.1
+PACED_INPUTS = 224
 SCALED_MAXIMUM = 0.015
 BOX = (5, 7)
 LEAST_LEVEL = 1e-12
 PREDICTED_COLUMNS = 32
 WARM_UP = 3
+
+
+def pace(inputs):
+    """What learning rate and initial weights of layer 1 are multiplied by, see `Parameters::pace` of gpu-job."""
+    return min(math.sqrt(PACED_INPUTS / inputs), 1)
+
+
+def passes(columns, width, count, random):
+    """The first columns of so many windows that cover the readout pass after pass, see `windows` of gpu-job."""
+    starts, windows = [], math.ceil(columns / width)
+    while len(starts) < count:
+        before = torch.randint(windows * width - columns + 1, (1,), generator=random).item()
+        places = torch.arange(windows).mul(width).sub(before).clamp(0, columns - width)
+        starts += places[torch.randperm(len(places), generator=random)].tolist()
+    return starts[:count]
 
 
 def window_of(columns):
@@ -120,7 +136,10 @@ class Training:
         nets, device = self.slices * channels, lines.device
         shapes = ((self.slices, channels * HIDDEN_1, inputs), (nets, HIDDEN_2, HIDDEN_1), (nets, len(TAPS) * self.outputs, HIDDEN_2))
         empty = lambda *shape: torch.empty(shape, device=device)
-        self.layers = [torch.nn.init.trunc_normal_(empty(*shape), std=DEVIATION, a=-2 * DEVIATION, b=2 * DEVIATION) for shape in shapes]
+        self.pace = pace(inputs)
+        deviations = (DEVIATION * self.pace, DEVIATION, DEVIATION)
+        self.layers = [torch.nn.init.trunc_normal_(empty(*shape), std=deviation, a=-2 * deviation, b=2 * deviation)
+                       for shape, deviation in zip(shapes, deviations)]
         for layer in self.layers:
             layer.grad = torch.zeros_like(layer)
         self.hidden_1, self.hidden_2 = empty(self.slices, channels * HIDDEN_1, positions), empty(nets, HIDDEN_2, positions)
@@ -174,7 +193,7 @@ class Training:
         options = adam.param_groups[0]
         for start, (rate, decay) in zip(starts, schedule(len(starts))):
             gradient(*self.under_window(start))
-            options["lr"], options["betas"] = rate, (decay, DECAY_2)
+            options["lr"], options["betas"] = rate * self.pace, (decay, DECAY_2)
             adam.step()
         return self.layers
 
@@ -185,8 +204,7 @@ def train(filled, noise, scale, fill, options, iterations=ITERATIONS):
     learnt = filled[:, :, first:end]
     training = Training(planes(learnt, scale), sample_weights(learnt, noise, fill.acceleration), fill.acceleration, options)
     random = torch.Generator().manual_seed(options.seed)
-    starts = torch.randint(training.columns - training.window + 1, (iterations,), generator=random).tolist()
-    return training.run(starts, options.graph)
+    return training.run(passes(training.columns, training.window, iterations, random), options.graph)
 
 
 def predict(layers, kspace, scale, fill):

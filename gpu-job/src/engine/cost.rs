@@ -32,7 +32,7 @@ const PIECES: usize = 8;
 const TRAINING_SHARE: f64 = 0.70;
 const NETWORKS_SHARE: f64 = 0.45;
 const KERNELS_SHARE: f64 = 0.28;
-const MAPS_SHARE: f64 = 0.09;
+const MAPS_SHARE: f64 = 0.16;
 const REFINEMENT_SHARE: f64 = 0.09;
 const TRANSFORM_SHARE: f64 = 0.09;
 

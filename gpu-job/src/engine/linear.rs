@@ -44,7 +44,8 @@ impl Engine<'_> {
         work.numbers.noise_doubted = noise_variance.is_some() && believed != *noise_variance;
         if nwg {
             let options = nwg::Options { noise_variance: believed, ..recipe.nwg };
-            let (filled, judge) = nwg::fill_and_judge(kspace, mask, sampling, separate, &options)?;
+            let (filled, judge) =
+                nwg::fill_and_judge(kspace, mask, sampling, separate, &options, self.backend.products())?;
             work.numbers.noise_variance = Some(filled.noise_variance);
             work.nwg = Some((filled, judge));
         } else {

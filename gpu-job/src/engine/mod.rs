@@ -10,12 +10,13 @@
 //! | `auto` | `nwg` and `raki`, mixed as the acquired lines say |
 //!
 //! [`image`] makes an image of the filled k-space: refinement, partial Fourier, combination of the coils, and the same slice by plain
-//! methods beside it. [`cost`] tells beforehand what a scan takes.
+//! methods beside it. Slices go in [groups](Engine::groups). [`cost`] tells beforehand what a scan takes.
 //!
 //! Refinement ([`kspace::numerics::sparse`]) takes any fill. A slice whose networks do not converge has the fill of
 //! `nwg`; one whose sensitivities cannot be found is left unrefined; both are said in its [`Numbers`].
 
 pub mod cost;
+mod groups;
 mod image;
 mod linear;
 mod mix;
@@ -31,15 +32,13 @@ use kspace::numerics::nwg::{self, Judge};
 use kspace::numerics::{espirit, grappa, sparse};
 use kspace::prepared::Shape;
 use ndarray::{Array2, Array3};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use self::image::Compared;
 pub(crate) use self::linear::separate;
-use crate::error::JobError;
 use crate::progress::Progress;
 use crate::raki::{Backend, Parameters};
-use crate::stopwatch::{Spent, Stopwatch};
+use crate::stopwatch::Spent;
 
 /// How slices are reconstructed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -255,7 +254,7 @@ impl Reconstructed {
     }
 }
 
-/// Wall seconds of the stages.
+/// What the stages took; beside training on a device, what it waited for them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Clock {
     /// Linear kernels: fit and fill.
@@ -313,28 +312,5 @@ impl Engine<'_> {
         let suited = bytes.map_or_else(rayon::current_num_threads, |bytes| self.backend.group(bytes));
         // Slices that share networks are computed together.
         suited.next_multiple_of(self.recipe.slab.max(1)).max(1)
-    }
-
-    /// Reconstructs slices together, in their order. Call [`Recipe::check`] first.
-    ///
-    /// # Errors
-    /// [`JobError::BadData`] with what is wrong with a slice, [`JobError::Interrupted`] when asked to stop.
-    pub fn group(&self, slices: Vec<Slice>, clock: &mut Clock) -> Result<Vec<Reconstructed>, JobError> {
-        let watch = Stopwatch::start();
-        let mut works: Vec<Work> =
-            slices.into_par_iter().map(|slice| self.linear(slice)).collect::<Result<_, JobError>>()?;
-        clock.fill += watch.spent();
-        if self.progress.cancelled() {
-            return Err(JobError::Interrupted);
-        }
-        if self.recipe.trains() {
-            let watch = Stopwatch::start();
-            self.networks(&mut works)?;
-            clock.train += watch.spent();
-        }
-        let watch = Stopwatch::start();
-        let images = works.into_par_iter().map(|work| self.image(work)).collect();
-        clock.image += watch.spent();
-        images
     }
 }

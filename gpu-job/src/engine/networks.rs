@@ -167,6 +167,7 @@ impl Engine<'_> {
                     &slice.sampling,
                     work.separate.as_ref(),
                     &options,
+                    self.backend.products(),
                 )?);
             }
             work.numbers.calibration = work.nwg.as_ref().and_then(|(filled, _)| measured(filled.calibration));
@@ -184,8 +185,8 @@ impl Engine<'_> {
         work.filled = Some(match (&work.nwg, self.recipe.method) {
             (Some((nwg, judge)), Method::Auto) => {
                 let (mask, sampling) = (&work.slice.mask, &work.slice.sampling);
-                let residuals =
-                    [judge.residual(&nwg.kspace, mask, sampling), self.round_trip(work, fit, &filled.kspace)?];
+                let of_nwg = judge.residual(&nwg.kspace, mask, sampling, self.backend.products())?;
+                let residuals = [of_nwg, self.round_trip(work, fit, &filled.kspace)?];
                 mix::mix(&work.slice, &nwg.kspace, &filled.kspace, &residuals, &mut work.numbers)
             }
             _ => filled.kspace,

@@ -41,6 +41,8 @@ pub mod weights;
 
 use std::ops::Range;
 
+use kspace::numerics::nwg::{Host, Products};
+
 use crate::error::JobError;
 use crate::progress::Progress;
 
@@ -82,6 +84,16 @@ impl Fit {
 pub trait Backend: Send + Sync {
     /// How many problems of this size, by [`Problem::size`], are best trained together.
     fn group(&self, problem_bytes: usize) -> usize;
+
+    /// Whether it leaves the cores of the CPU free, which can do something else meanwhile.
+    fn apart(&self) -> bool {
+        false
+    }
+
+    /// Where the large products of the linear kernels are carried out.
+    fn products(&self) -> &dyn Products {
+        &Host
+    }
 
     /// Sum of the losses over the columns `window` of valid positions, and its gradient.
     ///

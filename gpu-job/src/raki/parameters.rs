@@ -35,7 +35,8 @@ pub struct Parameters {
 
 /// Steps of Adam beyond which something was mistyped.
 const MOST_ITERATIONS: usize = 1_000_000;
-/// Samples that a unit of layer 1 sees where the learning rate and the initial weights are as given: those of 8 coils.
+/// Samples that a unit of layer 1 sees where the learning rate and the initial weights are as given: those of 8 coils with seven
+/// samples of kx.
 const INPUTS: f64 = 224.0;
 /// Columns of a training window, where the readout has as many.
 const LEAST_COLUMNS: usize = 8;
@@ -89,8 +90,8 @@ impl Parameters {
     }
 
     /// What the learning rate and the initial weights of layer 1 are multiplied by. Adam moves every weight alike, and a sum over n inputs
-    /// moves with the root of n or more: beyond 8 coils both fall with that root. On 32 coils this is worth 0.7 dB, and the seed no
-    /// longer matters. The published training has neither.
+    /// moves with the root of n or more: beyond the inputs of 8 coils both fall with that root. On 32 coils this is worth 0.7 dB. The published
+    /// training has neither.
     #[must_use]
     pub fn pace(&self, layout: Layout) -> f64 {
         match self.schedule {

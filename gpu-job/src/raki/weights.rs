@@ -32,7 +32,8 @@ impl Weights {
         Self { layout, networks, layers: layout.weights().map(|count| vec![0.0; networks * count]) }
     }
 
-    /// Truncated normal values, smaller in layer 1 where it has many inputs, see [`Parameters::pace`]. Every network has a stream of its own, so that a network starts from the same
+    /// Truncated normal values, smaller in layer 1 where it has many inputs, see [`Parameters::pace`]. Every network has a stream
+    /// of its own, so that a network starts from the same
     /// values whichever others are drawn with it.
     #[must_use]
     pub fn initial(layout: Layout, parameters: &Parameters, entry: u64, networks: Range<usize>) -> Self {
@@ -103,12 +104,13 @@ pub fn windows(domain: Domain, parameters: &Parameters) -> Vec<Range<usize>> {
     let columns = domain.valid_columns();
     let width = parameters.columns(domain);
     let mut random = generator(parameters.seed, 0, 0);
+    let count = columns.div_ceil(width);
     let mut windows = Vec::with_capacity(parameters.iterations);
     while windows.len() < parameters.iterations {
-        let before = random.random_range(0..width);
-        let mut pass: Vec<Range<usize>> = (0..columns + before)
-            .step_by(width)
-            .map(|at| at.saturating_sub(before).min(columns - width))
+        // What windows of this width cover beyond the readout, shared between its ends.
+        let before = random.random_range(0..=count * width - columns);
+        let mut pass: Vec<Range<usize>> = (0..count)
+            .map(|at| (at * width).saturating_sub(before).min(columns - width))
             .map(|start| start..start + width)
             .collect();
         pass.shuffle(&mut random);
@@ -174,8 +176,8 @@ mod tests {
                 prop_assert!(window.end <= columns);
                 seen[window].iter_mut().for_each(|times| *times += 1);
             }
-            // A pass has at most one window more than it takes to cover the readout, the last may be cut short.
-            let passes = 40 / (columns.div_ceil(expected) + 1);
+            // The last pass may be cut short.
+            let passes = 40 / columns.div_ceil(expected);
             prop_assert!(seen.iter().all(|times| *times >= passes), "{:?}", seen);
         }
     }

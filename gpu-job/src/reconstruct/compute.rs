@@ -12,7 +12,7 @@ use super::finish::Finish;
 use super::plan::Plan;
 use super::source::{Read, read_ahead};
 use crate::device::Chosen;
-use crate::engine::{Clock, Engine, Slice};
+use crate::engine::{Clock, Engine, Reconstructed, Slice};
 use crate::error::JobError;
 use crate::progress::Progress;
 use crate::raki::Cpu;
@@ -50,22 +50,16 @@ pub(super) fn all<R: ReadAt>(
     finished.numbers.truncate(first);
     progress.advance(samplings[..first].iter().map(|sampling| engine.steps(sampling, coils)).sum());
     let mut clock = Clock::default();
-    let compute = |entries: &Receiver<_>| {
+    let compute = |entries: Receiver<_>| {
         let mut saved = Instant::now();
-        for start in (first..samplings.len()).step_by(group) {
-            let end = (start + group).min(samplings.len());
-            let mut slices = Vec::with_capacity(end - start);
-            for index in start..end {
-                let entry = entries.recv().map_err(|_| JobError::Bug("fewer entries than announced".to_owned()))?;
-                slices.push(slice(reader, plan, index, entry?));
-            }
-            let group = engine.group(slices, &mut clock).inspect_err(|error| {
-                if matches!(error, JobError::Interrupted) && !finished.images.is_empty() {
-                    checkpoint.save(&identity, &finished);
-                }
-            })?;
-            for reconstructed in group {
-                let (image, numbers) = finish.apply(reconstructed);
+        let mut starts = (first..samplings.len()).step_by(group);
+        let mut read = move |index| {
+            let entry = entries.recv().map_err(|_| JobError::Bug("fewer entries than announced".to_owned()))?;
+            Ok(slice(reader, plan, index, entry?))
+        };
+        let next = || starts.next().map(|start| (start..(start + group).min(samplings.len())).map(&mut read).collect());
+        let done = |group: Vec<Reconstructed>| {
+            for (image, numbers) in group.into_iter().map(|reconstructed| finish.apply(reconstructed)) {
                 finished.images.push(image);
                 finished.numbers.push(numbers);
             }
@@ -73,8 +67,12 @@ pub(super) fn all<R: ReadAt>(
                 checkpoint.save(&identity, &finished);
                 saved = Instant::now();
             }
+        };
+        let computed = engine.groups(next, done, &mut clock);
+        if matches!(computed, Err(JobError::Interrupted)) && !finished.images.is_empty() {
+            checkpoint.save(&identity, &finished);
         }
-        Ok(finished)
+        computed.map(|()| finished)
     };
     let (finished, read) = read_ahead(reader, first, group, compute)?;
     if progress.cancelled() {

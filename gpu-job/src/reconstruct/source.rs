@@ -44,7 +44,7 @@ pub(super) fn read_ahead<R: ReadAt, T>(
     reader: &Reader<R>,
     first: usize,
     ahead: usize,
-    work: impl FnOnce(&Receiver<Result<Read, kspace::Error>>) -> Result<T, JobError>,
+    work: impl FnOnce(Receiver<Result<Read, kspace::Error>>) -> Result<T, JobError>,
 ) -> Result<(T, f64), JobError> {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(ahead);
@@ -62,8 +62,7 @@ pub(super) fn read_ahead<R: ReadAt, T>(
             }
             seconds
         });
-        let result = work(&receiver);
-        drop(receiver);
+        let result = work(receiver);
         let seconds = reading.join().map_err(|_| JobError::Bug("reading the prepared file panicked".to_owned()))?;
         Ok((result?, seconds))
     })

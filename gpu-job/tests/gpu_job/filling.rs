@@ -49,7 +49,7 @@ proptest! {
         let parameters = Parameters { iterations: 4, seed, ensemble, ..Parameters::weighted() };
         let entry = scan.with(0, parameters, lesson);
         let problem = [entry.problem().unwrap().unwrap()];
-        let tensor_backend = TensorBackend::new(candle_core::Device::Cpu);
+        let tensor_backend = TensorBackend::new(candle_core::Device::Cpu).unwrap();
         let backends = [&Cpu as &dyn Backend, &tensor_backend];
         let [cpu, tensor] = backends.map(|backend| backend.fit(&problem, &parameters, &Silent).unwrap().remove(0));
         prop_assert!((cpu.loss / tensor.loss - 1.0).abs() < 1e-3, "{} {}", cpu.loss, tensor.loss);
@@ -64,7 +64,7 @@ proptest! {
 fn a_training_that_fails_says_so() {
     let scan = scan(2, 30, 2, 0, (4, 4), (0, 0), 2);
     let problem = scan.entry(0).problem().unwrap().unwrap();
-    let tensor = TensorBackend::new(candle_core::Device::Cpu);
+    let tensor = TensorBackend::new(candle_core::Device::Cpu).unwrap();
     for backend in [&Cpu as &dyn Backend, &tensor] {
         let fit = |iterations, learning_rate| {
             let parameters = Parameters { iterations, learning_rate, ..Parameters::published() };
@@ -98,7 +98,7 @@ fn a_seed_gives_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn tensors_give_the_same_bits_twice_and_alone_or_in_a_group() {
     let scan = scan(3, 21, 2, 0, (4, 4), (0, 0), 3);
-    let backend = TensorBackend::new(candle_core::Device::Cpu);
+    let backend = TensorBackend::new(candle_core::Device::Cpu).unwrap();
     let problems: Vec<_> = (0..3).map(|number| scan.entry(number).problem().unwrap().unwrap()).collect();
     let parameters = Parameters { iterations: 10, ..Parameters::paper() };
     let fit = |problems: &[_]| -> Vec<_> {
@@ -178,7 +178,7 @@ impl Progress for Stop {
 fn training_stops_when_asked_to() {
     let scan = scan(2, 9, 3, 0, (3, 3), (0, 0), 1);
     let problems = [scan.entry(0).problem().unwrap().unwrap()];
-    let tensor = TensorBackend::new(candle_core::Device::Cpu);
+    let tensor = TensorBackend::new(candle_core::Device::Cpu).unwrap();
     for backend in [&Cpu as &dyn Backend, &tensor] {
         let stopped = backend.fit(&problems, &Parameters::default(), &Stop);
         assert!(matches!(stopped, Err(JobError::Interrupted)));

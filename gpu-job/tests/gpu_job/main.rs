@@ -4,12 +4,14 @@
 mod definition;
 mod filling;
 mod gradients;
+mod groups;
 mod jobs;
 mod lessons;
 mod markers;
 #[path = "../../../kspace/tests/placed/mod.rs"]
 mod placed;
 mod places;
+mod products;
 mod program;
 mod scans;
 mod separate;
@@ -17,3 +19,16 @@ mod separate;
 #[allow(dead_code, reason = "tests of the reader write more")]
 mod twix;
 mod undersampled;
+
+/// The GPU. Where there is none, or no CUDA in the build, it says so and tests of it are skipped.
+fn cuda() -> Option<&'static dyn gpu_job::raki::Backend> {
+    static FOUND: std::sync::OnceLock<Option<Box<dyn gpu_job::raki::Backend>>> = std::sync::OnceLock::new();
+    let found = FOUND.get_or_init(|| match gpu_job::device::choose(contract::DevicePreference::Cuda) {
+        Ok(chosen) => Some(chosen.backend),
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            None
+        }
+    });
+    found.as_deref()
+}

@@ -5,6 +5,7 @@
 //! with an eigenvalue of 1: the sensitivities. Where an object is wrapped into the field of view, two of them are, and the
 //! image there is the sum of two. Elsewhere a second map would only give noise room, so it fades out as its eigenvalue falls.
 
+#[expect(clippy::needless_range_loop, reason = "the lanes of several arrays go together")]
 mod pixels;
 
 use faer::{Mat, Side, c64};

@@ -103,7 +103,8 @@ impl Training<'_> {
         let linear = match recipe.method {
             Method::Raki => {
                 let options = nwg::Options { noise_variance: *noise_variance, ..recipe.nwg };
-                Some(nwg::fill_and_judge(kspace, mask, &sampling, separate.as_ref(), &options)?.0)
+                let on = self.backend.products();
+                Some(nwg::fill_and_judge(kspace, mask, &sampling, separate.as_ref(), &options, on)?.0)
             }
             _ => None,
         };

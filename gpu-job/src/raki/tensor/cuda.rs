@@ -2,18 +2,15 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, PushKernelArg};
 use candle_core::{CudaStorage, Layout, Result};
 
 use super::Batch;
 use super::ops::Op;
+use crate::cuda::{blocks, each, number};
 
 /// Made by nvcc in the build script.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/raki.ptx"));
-/// Threads of a block, and the most blocks: kernels loop over what is left.
-const THREADS: u32 = 256;
-const BLOCKS: usize = 1 << 16;
-
 /// `struct Arguments` of the kernels.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -57,7 +54,6 @@ impl Arguments {
     }
 
     fn sizes(batch: &Batch) -> Result<Self> {
-        let number = |size: usize| u32::try_from(size).map_err(candle_core::Error::wrap);
         Ok(Self {
             lines: number(batch.domain.lines)?,
             width: number(batch.domain.width)?,
@@ -96,12 +92,7 @@ pub(super) fn launch(
         Op::Adam(_) => to_layout.shape().elem_count() / 3,
         _ => to_layout.shape().elem_count(),
     };
-    let blocks = match op {
-        Op::Residual(_) => count,
-        _ => count.div_ceil(THREADS as usize).min(BLOCKS),
-    };
-    let grid = u32::try_from(blocks).map_err(candle_core::Error::wrap)?;
-    let config = LaunchConfig { grid_dim: (grid, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
+    let config = if matches!(op, Op::Residual(_)) { blocks(count)? } else { each(count)? };
     let count = count as u64;
     let mut builder = function.builder();
     builder.arg(&mut to).arg(&count).arg(&arguments);

@@ -10,6 +10,8 @@ mod ops;
 use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
+#[cfg(feature = "cuda")]
+use kspace::numerics::nwg::{Host, Products};
 
 use self::ops::Op;
 use super::layout::{Domain, Layout, TAPS};
@@ -21,17 +23,19 @@ use super::{Backend, Fit};
 use crate::error::JobError;
 use crate::progress::Progress;
 
-/// Memory that the problems of a group may take by [`Problem::size`]: 16 GB hold them beside the images and CUDA itself.
+/// Memory that the problems of a group may take by [`Problem::size`]: 16 GB hold them beside the linear kernels of other slices and
+/// CUDA itself.
 const GROUP_BYTES: usize = 10 << 30;
-/// This many slices fill the largest GPUs with work.
-const GROUP_MOST: usize = 32;
+/// This many slices fill the largest GPUs with work. The images of three groups are in the memory of the machine at a time.
+const GROUP_MOST: usize = 16;
 /// Valid columns predicted together.
 const COLUMNS: usize = 64;
 
 /// A candle device.
-#[derive(Debug, Clone)]
 pub struct TensorBackend {
     device: Device,
+    #[cfg(feature = "cuda")]
+    products: Option<crate::cuda::Kernels>,
 }
 
 /// Layers: 1 is `[problem, network * hidden 1, input]`, 2 and 3 `[problem * network, out, in]`.
@@ -176,13 +180,23 @@ struct Data {
 
 impl TensorBackend {
     /// Computes on `device`.
-    #[must_use]
-    pub fn new(device: Device) -> Self {
+    ///
+    /// # Errors
+    /// [`JobError::Device`] when it refuses the kernels of this crate.
+    pub fn new(device: Device) -> Result<Self, JobError> {
         #[cfg(feature = "cuda")]
-        if device.is_cuda() {
-            candle_core::cuda::set_gemm_reduced_precision_f32(true);
-        }
-        Self { device }
+        let products = match &device {
+            Device::Cuda(cuda) => {
+                candle_core::cuda::set_gemm_reduced_precision_f32(true);
+                Some(crate::cuda::Kernels::new(cuda)?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            device,
+            #[cfg(feature = "cuda")]
+            products,
+        })
     }
 
     /// Weights in front of zeros for the two means of Adam, `[3, weight]` of each layer.
@@ -224,6 +238,15 @@ impl TensorBackend {
 impl Backend for TensorBackend {
     fn group(&self, problem_bytes: usize) -> usize {
         (GROUP_BYTES / problem_bytes.max(1)).clamp(1, GROUP_MOST)
+    }
+
+    fn apart(&self) -> bool {
+        !self.device.is_cpu()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn products(&self) -> &dyn Products {
+        self.products.as_ref().map_or(&Host as _, |products| products as _)
     }
 
     fn gradient(&self, problem: &Problem, weights: &Weights, window: Range<usize>) -> Result<(f64, Weights), JobError> {

@@ -33,7 +33,10 @@ impl Case {
     fn nwg(&self, lines: &Array3<Complex32>) -> Array3<Complex32> {
         let separate = self.separate(lines);
         let options = nwg::Options::default();
-        nwg::fill_and_judge(&self.kspace, &self.mask, &self.sampling, Some(&separate), &options).unwrap().0.kspace
+        nwg::fill_and_judge(&self.kspace, &self.mask, &self.sampling, Some(&separate), &options, &nwg::Host)
+            .unwrap()
+            .0
+            .kspace
     }
 
     fn grappa(&self, lines: &Array3<Complex32>) -> Array3<Complex32> {
@@ -143,7 +146,8 @@ fn lines_that_cannot_calibrate_are_refused_with_what_they_lack() {
     let options = (nwg::Options::default(), grappa::Options::default());
     for narrow in [s![.., ..4, ..], s![.., .., 30..34]] {
         let separate = new(&lines.slice(narrow).to_owned()).unwrap();
-        let filled = nwg::fill_and_judge(&case.kspace, &case.mask, &case.sampling, Some(&separate), &options.0);
+        let filled =
+            nwg::fill_and_judge(&case.kspace, &case.mask, &case.sampling, Some(&separate), &options.0, &nwg::Host);
         assert!(matches!(filled.map(|_| ()), Err(Error::Unsupported { .. })));
         let fitted = grappa::Kernel::fit(&case.kspace, &case.mask, &case.sampling, Some(&separate), &options.1);
         assert!(matches!(fitted.map(|_| ()), Err(Error::Unsupported { .. })));

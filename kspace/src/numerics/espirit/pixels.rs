@@ -67,10 +67,10 @@ fn inner(a: &[Planar], b: &[Planar]) -> Planar {
     sum
 }
 
-/// `1 / value`, and 1 for what has no length.
+/// `1 / length`, and 1 for what has none.
 #[inline(always)]
 fn inverse(lengths: &Lanes) -> Lanes {
-    lengths.map(|length| if length > 0.0 { 1.0 / length } else { 1.0 })
+    lengths.map(|length| if length > f32::MIN_POSITIVE { 1.0 / length } else { 1.0 })
 }
 
 /// Eigenvectors `[map, coil, y, x]` of the largest eigenvalues, unit length and with the phase of `reference`, and these values
@@ -201,7 +201,7 @@ impl Walk {
             let mut lengths = [0.0; ROWS];
             for row in 0..ROWS {
                 lengths[row] = along.re[row].hypot(along.im[row]);
-                if lengths[row] == 0.0 {
+                if lengths[row] <= f32::MIN_POSITIVE {
                     (turn.re[row], turn.im[row]) = (1.0, 0.0);
                 }
             }

@@ -1,15 +1,15 @@
 //! Energy-weighted calibration, and the weights of every step of energy.
 
-use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::Solve;
-use faer::{Accum, Mat, MatRef, Par, Side, c32, c64};
+use faer::{Mat, Side, c32, c64};
 use ndarray::{Array2, Array3, Axis, s};
 use rayon::prelude::*;
 
 use super::local::{BINS, STRONG, STRONGEST, box_mean, middle};
+use super::products::{Equations, Products, Sums};
 use super::{Options, SOURCE_LINES, TAPS};
 use crate::numerics::calibration::Separate;
-use crate::numerics::window::{add_outer, frobenius_of_lower, wide};
+use crate::numerics::window::frobenius_of_lower;
 use crate::{Complex32, Error, Result};
 
 /// Equations whose energies are averaged: readout points and lines.
@@ -27,8 +27,6 @@ const RIDGE: f64 = 0.5;
 const SMALLEST_RIDGE: f64 = 1e-9;
 /// Part of the weighted residual that is taken for error of the model even where noise explains all of it.
 const LEAST_MODEL_ERROR: f64 = 0.01;
-/// Calibration rows summed by one worker; a constant, so that sums do not depend on the number of workers.
-const ROWS: usize = 16;
 
 /// Lines that are fitted to.
 pub(super) struct Region<'a> {
@@ -102,6 +100,7 @@ impl Fit {
         noise_variance: f64,
         centre: bool,
         options: &Options,
+        on: &dyn Products,
     ) -> Result<Self> {
         let (mut total, mut samples) = (0.0, 0);
         for region in regions {
@@ -115,7 +114,8 @@ impl Fit {
             if centre { vec![(0..STRONG, EXPONENT), (STRONG..STRONGEST, CENTRE)] } else { vec![(0..BINS, EXPONENT)] };
         let mut kernels = Vec::with_capacity(STRONGEST);
         for (bins, exponent) in steps {
-            let moments = Moments::new(regions, acceleration, if options.energy_weights { exponent } else { 0.0 })?;
+            let exponent = if options.energy_weights { exponent } else { 0.0 };
+            let moments = Moments::new(regions, acceleration, exponent, on)?;
             let ridges: Vec<f64> = bins.map(|bin| moments.ridge(noise_variance, energy * middle(bin))).collect();
             let some: Result<Vec<Kernel>> =
                 ridges.into_par_iter().map(|ridge| moments.kernel(ridge, acceleration)).collect();
@@ -153,7 +153,7 @@ fn energies(region: &Array3<Complex32>, acceleration: usize) -> Array2<f64> {
 
 impl Moments {
     /// Sums over all places of the regions, where the weight of an equation falls with `exponent` as its energy rises.
-    fn new(regions: &[Region<'_>], acceleration: usize, exponent: f64) -> Result<Self> {
+    fn new(regions: &[Region<'_>], acceleration: usize, exponent: f64, on: &dyn Products) -> Result<Self> {
         let energies: Vec<Array2<f64>> = regions.iter().map(|region| region.energies(acceleration)).collect();
         let mut weights: Vec<Array2<f64>> = regions
             .iter()
@@ -169,22 +169,26 @@ impl Moments {
             return Err(failed());
         }
         weights.iter_mut().for_each(|weights| weights.mapv_inplace(|weight| weight / mean));
-        let mut sum = Self::zeros(0, 0);
+        let (mut sums, mut energy, mut noise) = (None::<Sums>, 0.0, 0.0);
         for ((region, weights), energies) in regions.iter().zip(&weights).zip(&energies) {
-            sum.add(region.lines, acceleration, weights);
-            sum.energy += weights.iter().zip(energies).map(|(weight, energy)| weight * energy).sum::<f64>();
-            sum.noise += region.noise_variance * weights.sum();
+            let found = on.moments(&Equations { lines: region.lines, acceleration, weights })?;
+            match &mut sums {
+                None => sums = Some(found),
+                Some(sums) => {
+                    sums.normal += found.normal;
+                    sums.cross += found.cross;
+                    sums.targets += found.targets;
+                }
+            }
+            energy += weights.iter().zip(energies).map(|(weight, energy)| weight * energy).sum::<f64>();
+            noise += region.noise_variance * weights.sum();
         }
-        sum.scale = frobenius_of_lower(sum.normal.as_ref()) / (sum.normal.nrows() as f64).sqrt();
-        if !(sum.scale > 0.0 && sum.scale.is_finite()) {
+        let Sums { normal, cross, targets } = sums.ok_or_else(failed)?;
+        let scale = frobenius_of_lower(normal.as_ref()) / (normal.nrows() as f64).sqrt();
+        if !(scale > 0.0 && scale.is_finite()) {
             return Err(failed());
         }
-        Ok(sum)
-    }
-
-    fn zeros(patch: usize, targets: usize) -> Self {
-        let (normal, cross) = (Mat::zeros(patch, patch), Mat::zeros(patch, targets));
-        Self { normal, cross, targets: 0.0, energy: 0.0, noise: 0.0, scale: 0.0 }
+        Ok(Self { normal, cross, targets, energy, noise, scale })
     }
 
     /// What is added to the diagonal where the signal energy is `energy` and the noise variance of a source `noise_variance`.
@@ -211,53 +215,6 @@ impl Moments {
         })
     }
 
-    /// Adds the moments of a region.
-    fn add(&mut self, region: &Array3<Complex32>, acceleration: usize, weights: &Array2<f64>) {
-        let rows: Vec<usize> = (0..weights.nrows()).collect();
-        let parts: Vec<Self> =
-            rows.par_chunks(ROWS).map(|rows| Self::of_rows(region, acceleration, weights, rows)).collect();
-        for part in parts {
-            if self.normal.nrows() == 0 {
-                (self.normal, self.cross, self.targets) = (part.normal, part.cross, part.targets);
-                continue;
-            }
-            self.normal += part.normal;
-            self.cross += part.cross;
-            self.targets += part.targets;
-        }
-    }
-
-    fn of_rows(region: &Array3<Complex32>, acceleration: usize, weights: &Array2<f64>, rows: &[usize]) -> Self {
-        let coils = region.dim().0;
-        let places = weights.ncols();
-        let (patch, targets) = (coils * SOURCE_LINES * TAPS, coils * (acceleration - 1));
-        let mut sum = Self::zeros(patch, targets);
-        let mut x = vec![c64::default(); patch * places];
-        let mut y = vec![c64::default(); targets * places];
-        for first in rows {
-            let roots: Vec<f64> = weights.row(*first).iter().map(|weight| weight.sqrt()).collect();
-            let scaled = |to: &mut [c64], coil: usize, line: usize, point: usize| {
-                let from = region.slice(s![coil, line, point..point + places]);
-                for ((to, from), root) in to.iter_mut().zip(from).zip(&roots) {
-                    *to = wide(*from) * *root;
-                }
-            };
-            for (row, to) in x.chunks_exact_mut(places).enumerate() {
-                let (coil, line, tap) = patch_index(row);
-                scaled(to, coil, first + line * acceleration, tap);
-            }
-            for (row, to) in y.chunks_exact_mut(places).enumerate() {
-                scaled(to, row % coils, first + 1 + row / coils, TAPS / 2);
-            }
-            add_outer(&mut sum.normal, &x, places);
-            let (x, y) =
-                (MatRef::from_row_major_slice(&x, patch, places), MatRef::from_row_major_slice(&y, targets, places));
-            matmul(sum.cross.as_mut(), Accum::Add, x, y.adjoint(), c64::new(1.0, 0.0), Par::Seq);
-            sum.targets += y.squared_norm_l2();
-        }
-        sum
-    }
-
     /// `(normal + ridge)⁻¹ cross`.
     fn solve(&self, ridge: f64) -> Option<Mat<c64>> {
         let mut normal = self.normal.clone();
@@ -266,10 +223,4 @@ impl Moments {
         }
         Some(normal.llt(Side::Lower).ok()?.solve(&self.cross))
     }
-}
-
-/// Coil, source line and tap of a row of the patch matrix.
-pub(super) const fn patch_index(row: usize) -> (usize, usize, usize) {
-    let each = SOURCE_LINES * TAPS;
-    (row / each, row % each / TAPS, row % TAPS)
 }

@@ -23,6 +23,7 @@
 mod apply;
 mod fit;
 mod local;
+mod products;
 
 use contract::prepared::Sampling;
 use ndarray::{Array2, Array3, ArrayView3, s};
@@ -30,6 +31,7 @@ use ndarray::{Array2, Array3, ArrayView3, s};
 pub use self::apply::outer_lines;
 use self::fit::{Fit, Region};
 use self::local::Energy;
+pub use self::products::{Equations, Gaps, Host, Products, Sums, Target};
 use super::calibration::Separate;
 use super::gfactor::Linear;
 use super::window;
@@ -38,7 +40,7 @@ use crate::{Complex32, Error, Result};
 /// Readout points in a source patch.
 pub const TAPS: usize = 7;
 /// Acquired lines in a source patch.
-const SOURCE_LINES: usize = 2;
+pub const SOURCE_LINES: usize = 2;
 /// Lines of the region of a refit, at least.
 const REFIT_LINES: usize = 64;
 
@@ -69,9 +71,17 @@ impl Judge {
     /// Predicts acquired lines outside the calibration block from the filled lines next to them and returns predicted less
     /// acquired, `[line, coil, kx]` in one row: what the measurement says of a fill. `filled` is `[coil, ky, kx]` with
     /// the acquired samples in it, `mask` and `sampling` those of [`fill`].
-    #[must_use]
-    pub fn residual(&self, filled: &Array3<Complex32>, mask: &[bool], sampling: &Sampling) -> Vec<Complex32> {
-        self.fit.round_trip(filled, mask, sampling, &self.energy)
+    ///
+    /// # Errors
+    /// Those of [`Products::predict`].
+    pub fn residual(
+        &self,
+        filled: &Array3<Complex32>,
+        mask: &[bool],
+        sampling: &Sampling,
+        on: &dyn Products,
+    ) -> Result<Vec<Complex32>> {
+        self.fit.round_trip(filled, mask, sampling, &self.energy, on)
     }
 
     /// Fills any `kspace` with these weights, which are linear in it: noise alone, for instance.
@@ -87,7 +97,7 @@ impl Judge {
                 "the shape that the weights were fitted to",
             ));
         }
-        Ok(self.fit.apply(kspace, mask, sampling, &self.energy)?.kspace)
+        Ok(self.fit.apply(kspace, mask, sampling, &self.energy, &Host)?.kspace)
     }
 
     /// Noise gain `[y, x]` of an image that is filled with these weights and combined with sensitivities `maps`, `[coil, y, x]`, see
@@ -134,20 +144,21 @@ pub const fn least_calibration_lines(acceleration: usize) -> usize {
 /// [`Error::Unsupported`] when there are too few calibration lines or they hold no signal, [`Error::Corrupt`] when shapes
 /// and sampling do not fit together.
 pub fn fill(kspace: &Array3<Complex32>, mask: &[bool], sampling: &Sampling, options: &Options) -> Result<Filled> {
-    fill_and_judge(kspace, mask, sampling, None, options).map(|(filled, _)| filled)
+    fill_and_judge(kspace, mask, sampling, None, options, &Host).map(|(filled, _)| filled)
 }
 
 /// As [`fill`], with what other fills of the slice can be measured with. Separate calibration lines are what the weights are fitted
-/// to first; they know the noise, and the block of `sampling` is what they cover.
+/// to first; they know the noise, and the block of `sampling` is what they cover. `on` carries out the large products.
 ///
 /// # Errors
-/// Those of [`fill`].
+/// Those of [`fill`] and of `on`.
 pub fn fill_and_judge(
     kspace: &Array3<Complex32>,
     mask: &[bool],
     sampling: &Sampling,
     separate: Option<&Separate>,
     options: &Options,
+    on: &dyn Products,
 ) -> Result<(Filled, Judge)> {
     check(kspace, mask, sampling, separate)?;
     window::one_thread();
@@ -165,16 +176,16 @@ pub fn fill_and_judge(
     let energy = Energy::of(kspace, mask, sampling.acceleration, noise_variance);
     let mut region = (sampling.acs_first, sampling.acs_first + sampling.acs_lines);
     let centre = separate.is_some();
-    let mut fit = Fit::new(&[calibration], sampling.acceleration, noise_variance, centre, options)?;
+    let mut fit = Fit::new(&[calibration], sampling.acceleration, noise_variance, centre, options, on)?;
     for _ in 0..options.refits {
         region = refit_region(sampling);
-        let lines = fit.lines(kspace, mask, sampling, &energy, region.0..region.1);
+        let lines = fit.lines(kspace, mask, sampling, &energy, region.0..region.1, on)?;
         let mut regions = vec![Region { lines: &lines, noise_variance }];
         // Without acquired lines next to each other, the fill alone would confirm its own errors.
         regions.extend(separate.map(Region::separate));
-        fit = Fit::new(&regions, sampling.acceleration, noise_variance, centre, options)?;
+        fit = Fit::new(&regions, sampling.acceleration, noise_variance, centre, options, on)?;
     }
-    let filled = fit.apply(kspace, mask, sampling, &energy)?;
+    let filled = fit.apply(kspace, mask, sampling, &energy, on)?;
     Ok((Filled { region, ..filled }, Judge { fit, energy }))
 }
 

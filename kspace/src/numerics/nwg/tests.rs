@@ -120,13 +120,13 @@ fn the_expected_error_is_near_the_true_one() {
 fn the_judge_tells_a_good_fill_from_a_bad_one() {
     let full = scan(8, 96, 64, 0.02);
     let (kspace, mask, sampling) = sample(&full, 3, 1, 24, 90);
-    let (filled, judge) = fill_and_judge(&kspace, &mask, &sampling, None, &Options::default()).unwrap();
+    let (filled, judge) = fill_and_judge(&kspace, &mask, &sampling, None, &Options::default(), &Host).unwrap();
     let error = |kspace: &Array3<Complex32>| {
-        judge.residual(kspace, &mask, &sampling).iter().map(|value| value.norm_sqr()).sum::<f32>()
+        judge.residual(kspace, &mask, &sampling, &Host).unwrap().iter().map(|value| value.norm_sqr()).sum::<f32>()
     };
     let outer =
         (0..mask.len()).filter(|line| mask[*line] && !(sampling.acs_first..sampling.acs_first + 24).contains(line));
-    assert_eq!(judge.residual(&full, &mask, &sampling).len(), outer.count() * 8 * 64);
+    assert_eq!(judge.residual(&full, &mask, &sampling, &Host).unwrap().len(), outer.count() * 8 * 64);
     let plain = grappa::fill(&kspace, &mask, &sampling, &grappa::Options::default()).unwrap();
     assert!(error(&filled.kspace) < error(&plain) && error(&plain) < error(&kspace));
 }
