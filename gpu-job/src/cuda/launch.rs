@@ -4,7 +4,7 @@ use candle_core::cuda_backend::cudarc::driver::LaunchConfig;
 
 use super::Outcome;
 
-/// Threads of a block, and the most blocks: kernels loop over what is left.
+/// Threads of a block, which `kernels.cu` counts on, and the most blocks: kernels loop over what is left.
 const THREADS: u32 = 256;
 const BLOCKS: usize = 1 << 16;
 

@@ -8,8 +8,7 @@
 //! GPUs made for graphics compute double precision at a small part of their single precision; moments stay on the CPU beside them.
 //!
 //! Slices are computed side by side on the CPU, which solves for the weights meanwhile; a few streams keep their copies and products
-//! apart. Factorisations stay on the CPU: thirty of a few hundred unknowns a slice, one after another, are slower on a GPU than on the
-//! cores beside it.
+//! apart. Factorisations stay on the CPU: thirty of a few hundred unknowns a slice are too small to fill a GPU.
 
 mod launch;
 

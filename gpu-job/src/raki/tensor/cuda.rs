@@ -11,6 +11,7 @@ use crate::cuda::{blocks, each, number};
 
 /// Made by nvcc in the build script.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/raki.ptx"));
+
 /// `struct Arguments` of the kernels.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
