@@ -59,10 +59,9 @@ fn cuda() -> Result<Box<dyn Backend>, String> {
         .map_err(|_| format!("no CUDA driver ({DRIVER}) was found, install driver 580 or newer"))?;
     // A missing cuBLAS or cuRAND is a panic as well.
     match std::panic::catch_unwind(|| candle_core::Device::new_cuda(0)) {
-        Ok(Ok(device)) => match crate::raki::TensorBackend::new(device) {
-            Ok(backend) => Ok(Box::new(backend)),
-            Err(error) => Err(format!("the first GPU cannot be used ({error})")),
-        },
+        Ok(Ok(device)) => crate::raki::TensorBackend::new(device)
+            .map(|backend| Box::new(backend) as _)
+            .map_err(|error| format!("the first GPU cannot be used ({error})")),
         Ok(Err(error)) => Err(format!("the CUDA driver refused the first GPU ({error})")),
         Err(_) => Err("a CUDA library is missing, install libcublas and libcurand of CUDA 13".to_owned()),
     }

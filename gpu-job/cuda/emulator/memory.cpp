@@ -93,27 +93,29 @@ void check_margins(const Allocation &allocation, const char *start) {
     check(start + allocation.bytes, allocation.pages + allocation.pages_bytes - page(), "behind");
 }
 
+// A whole line at once, so that those of several threads do not mix.
+void print(const char *before, const char *format, va_list arguments) {
+    char line[512];
+    vsnprintf(line, sizeof line, format, arguments);
+    fprintf(stderr, "%s%s\n", before, line);
+}
+
 } // namespace
 
 void fail(const char *format, ...) {
-    char line[512];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "CUDA emulator: %s\n", line);
+    print("CUDA emulator: ", format, arguments);
     abort();
 }
 
 void trace(const char *format, ...) {
     static const bool on = setting("CUDA_EMULATOR_TRACE", 0) != 0;
     if (!on) return;
-    char line[512];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
+    print("", format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s\n", line);
 }
 
 double setting(const char *name, double otherwise) {

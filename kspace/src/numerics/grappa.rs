@@ -15,6 +15,7 @@ use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 use super::calibration::Separate;
 use super::gfactor::Linear;
 use super::nwg::outer_lines;
+use super::patch::Patch;
 use super::window::{add_outer, frobenius_of_lower, noise_floor, one_thread, wide};
 use crate::{Complex32, Error, Result};
 
@@ -32,6 +33,12 @@ pub struct Options {
     pub taps: usize,
     /// How strongly large weights are avoided.
     pub ridge: Ridge,
+}
+
+impl Options {
+    const fn patch(&self) -> Patch {
+        Patch { lines: self.source_lines, taps: self.taps }
+    }
 }
 
 impl Default for Options {
@@ -155,7 +162,7 @@ impl Kernel {
         let mut y = vec![c64::default(); targets * places];
         for shift in 0..shifts {
             for (row, to) in x.chunks_exact_mut(places).enumerate() {
-                let (coil, line, tap) = patch_index(row, options);
+                let (coil, line, tap) = options.patch().place(row);
                 let from = region.slice(s![coil, shift + line * acceleration, tap..tap + places]);
                 to.iter_mut().zip(from).for_each(|(to, from)| *to = wide(*from));
             }
@@ -222,7 +229,7 @@ impl Kernel {
     /// [`Error::Corrupt`] when the shape is not the one the weights were fitted to.
     pub fn apply(&self, kspace: &Array3<Complex32>, mask: &[bool]) -> Result<Array3<Complex32>> {
         check(kspace, mask, &self.sampling, &self.options)?;
-        let (coils, lines, points) = kspace.dim();
+        let (coils, _, points) = kspace.dim();
         if coils != self.coils {
             return Err(Error::corrupt(
                 "k-space of a slice",
@@ -231,7 +238,7 @@ impl Kernel {
             ));
         }
         let Sampling { acceleration, offset, first, last, .. } = self.sampling;
-        let (spacing, taps) = (acceleration as isize, self.options.taps);
+        let (spacing, patch) = (acceleration as isize, self.options.patch());
         let before = (self.options.source_lines / 2 - 1) as isize * spacing;
         let mut output = kspace.clone();
         let mut x = vec![Complex32::default(); self.weights.ncols() * points];
@@ -244,19 +251,7 @@ impl Kernel {
                 (line >= first as isize && line <= last as isize && !mask[line as usize]).then_some(line as usize)
             };
             if (1..acceleration).any(|missing| between(missing).is_some()) {
-                for (row, to) in x.chunks_exact_mut(points).enumerate() {
-                    let (coil, line, tap) = patch_index(row, &self.options);
-                    to.fill(Complex32::default());
-                    let line = anchor - before + line as isize * spacing;
-                    if line < 0 || line >= lines as isize || !mask[line as usize] {
-                        continue;
-                    }
-                    // Tap t of the target at kx reads kx + t - taps / 2; outside the readout there is nothing.
-                    let shift = tap as isize - (taps / 2) as isize;
-                    let (start, end) = ((-shift).max(0), (points as isize).min(points as isize - shift));
-                    let from = kspace.slice(s![coil, line, start + shift..end + shift]);
-                    to[start as usize..end as usize].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-                }
+                patch.gather(kspace, mask, (anchor - before, acceleration), &mut x);
                 matmul(
                     MatMut::from_row_major_slice_mut(&mut y, self.weights.nrows(), points),
                     Accum::Replace,
@@ -276,12 +271,6 @@ impl Kernel {
         }
         Ok(output)
     }
-}
-
-/// Coil, source line and tap of a row of the patch matrix.
-const fn patch_index(row: usize, options: &Options) -> (usize, usize, usize) {
-    let each = options.source_lines * options.taps;
-    (row / each, row % each / options.taps, row % options.taps)
 }
 
 /// Energy `inside` of a sample of the calibration lines over that of the other acquired lines, both without noise.

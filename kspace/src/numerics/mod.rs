@@ -32,6 +32,7 @@ pub mod intensity;
 pub mod metrics;
 pub mod nwg;
 pub mod partial_fourier;
+mod patch;
 pub mod quality;
 pub mod resample;
 pub mod sparse;

@@ -189,7 +189,7 @@ impl<'a> Unit<'a> {
         let (mut mean, mut square) = (gradient.clone(), gradient.clone());
         let mut curve = Vec::new();
         for (done, (window, step)) in
-            windows(self.problem.domain, parameters).iter().zip(Steps::new(parameters, self.problem.layout)).enumerate()
+            windows(self.problem.domain, parameters).iter().zip(Steps::new(parameters, layout)).enumerate()
         {
             if progress.cancelled() {
                 return Err(JobError::Interrupted);

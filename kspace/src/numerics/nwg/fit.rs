@@ -174,11 +174,7 @@ impl Moments {
             let found = on.moments(&Equations { lines: region.lines, acceleration, weights })?;
             match &mut sums {
                 None => sums = Some(found),
-                Some(sums) => {
-                    sums.normal += found.normal;
-                    sums.cross += found.cross;
-                    sums.targets += found.targets;
-                }
+                Some(sums) => *sums += found,
             }
             energy += weights.iter().zip(energies).map(|(weight, energy)| weight * energy).sum::<f64>();
             noise += region.noise_variance * weights.sum();

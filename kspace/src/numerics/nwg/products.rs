@@ -1,16 +1,20 @@
 //! The large products of a fill, which a device may carry out.
 
+use std::ops::AddAssign;
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par, c32, c64};
 use ndarray::{Array2, Array3, s};
 use rayon::prelude::*;
 
 use super::{SOURCE_LINES, TAPS};
+use crate::numerics::patch::Patch;
 use crate::numerics::window::{add_outer, wide};
 use crate::{Complex32, Result};
 
 /// Calibration rows summed by one worker; a constant, so that sums do not depend on the number of workers.
 const ROWS: usize = 16;
+const PATCH: Patch = Patch { lines: SOURCE_LINES, taps: TAPS };
 
 /// The equations of a calibration region: one for every shift along ky and every place along kx where a patch and its targets fit.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +45,14 @@ pub struct Sums {
     pub cross: Mat<c64>,
     /// `sum(w |y|²)`.
     pub targets: f64,
+}
+
+impl AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.normal += other.normal;
+        self.cross += other.cross;
+        self.targets += other.targets;
+    }
 }
 
 /// A line to predict.
@@ -95,11 +107,7 @@ impl Products for Host {
         let parts: Vec<Sums> = rows.par_chunks(ROWS).map(|rows| of_rows(equations, rows)).collect();
         let mut parts = parts.into_iter();
         let mut sum = parts.next().unwrap_or_else(|| of_rows(equations, &[]));
-        for part in parts {
-            sum.normal += part.normal;
-            sum.cross += part.cross;
-            sum.targets += part.targets;
-        }
+        parts.for_each(|part| sum += part);
         Ok(sum)
     }
 
@@ -108,12 +116,6 @@ impl Products for Host {
         let predicted: Vec<Vec<Vec<Complex32>>> = same.into_par_iter().map(|targets| gap(gaps, targets)).collect();
         Ok(predicted.into_iter().flatten().collect())
     }
-}
-
-/// Coil, source line and tap of a source sample.
-const fn source(row: usize) -> (usize, usize, usize) {
-    let each = SOURCE_LINES * TAPS;
-    (row / each, row % each / TAPS, row % TAPS)
 }
 
 fn of_rows(equations: &Equations<'_>, rows: &[usize]) -> Sums {
@@ -133,7 +135,7 @@ fn of_rows(equations: &Equations<'_>, rows: &[usize]) -> Sums {
             }
         };
         for (row, to) in x.chunks_exact_mut(places).enumerate() {
-            let (coil, line, tap) = source(row);
+            let (coil, line, tap) = PATCH.place(row);
             scaled(to, coil, first + line * acceleration, tap);
         }
         for (row, to) in y.chunks_exact_mut(places).enumerate() {
@@ -151,23 +153,12 @@ fn of_rows(equations: &Equations<'_>, rows: &[usize]) -> Sums {
 /// Lines of one anchor.
 fn gap(gaps: &Gaps<'_>, targets: &[Target]) -> Vec<Vec<Complex32>> {
     let Gaps { kspace, present, acceleration, bins, weights, .. } = *gaps;
-    let (coils, lines, points) = kspace.dim();
+    let (coils, _, points) = kspace.dim();
     let (Some(first), Some(patch)) = (targets.first(), weights.first().map(|weights| weights.ncols())) else {
         return Vec::new();
     };
     let mut x = vec![c32::default(); patch * points];
-    for (row, to) in x.chunks_exact_mut(points).enumerate() {
-        let (coil, line, tap) = source(row);
-        let line = first.anchor + (line * acceleration) as isize;
-        if line < 0 || line >= lines as isize || !present[line as usize] {
-            continue;
-        }
-        // Tap t of the target at kx reads kx + t - TAPS / 2; outside the readout there is nothing.
-        let shift = tap as isize - (TAPS / 2) as isize;
-        let (start, end) = ((-shift).max(0), (points as isize).min(points as isize - shift));
-        let from = kspace.slice(s![coil, line, start + shift..end + shift]);
-        to[start as usize..end as usize].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    }
+    PATCH.gather(kspace, present, (first.anchor, acceleration), &mut x);
     let mut gathered = vec![c32::default(); patch * points];
     let mut y = vec![c32::default(); coils * points];
     let fill = |target: &Target| {
