@@ -7,11 +7,13 @@
 
 #[expect(clippy::needless_range_loop, reason = "the lanes of several arrays go together")]
 mod pixels;
+mod subspace;
 
-use faer::{Mat, Side, c64};
+use faer::{Mat, c64};
 use ndarray::{Array3, Array4, ArrayView3, Axis, s};
 use rustfft::FftDirection;
 
+pub use self::subspace::ALL_VECTORS;
 use super::fft::plan;
 use super::window::{self, gram, one_thread, strongest};
 use crate::{Complex32, Error, Result};
@@ -81,18 +83,13 @@ pub fn maps(
     if windows == 0 {
         return Err(refused("is too small"));
     }
-    let spectrum = gram.self_adjoint_eigen(Side::Lower).map_err(|_| refused("has no spectrum"))?;
-    let size = gram.nrows();
     // Singular values of noise end at sqrt(windows) + sqrt(size), times its deviation.
-    let edge = noise_variance * ((windows as f64).sqrt() + (size as f64).sqrt()).powi(2);
-    let values = spectrum.S().column_vector();
-    let floor = (ABOVE_NOISE * edge).max(1e-6 * values[size - 1].re);
-    let signal = (0..size).filter(|at| values[*at].re > floor).collect::<Vec<_>>();
-    if signal.is_empty() {
+    let edge = noise_variance * ((windows as f64).sqrt() + (gram.nrows() as f64).sqrt()).powi(2);
+    let floor = |largest: f64| (ABOVE_NOISE * edge).max(1e-6 * largest);
+    let basis = subspace::strong(&gram, floor).ok_or_else(|| refused("has no spectrum"))?;
+    if basis.ncols() == 0 {
         return Err(refused("holds noise only"));
     }
-    let vectors = spectrum.U();
-    let basis = Mat::from_fn(size, signal.len(), |row, at| vectors[(row, signal[at])]);
     let projector = &basis * basis.adjoint();
     // The phase that the maps are relative to.
     let reference = strongest(&window::gram(region, (1, 1)).0);
