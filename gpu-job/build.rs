@@ -14,7 +14,11 @@ fn main() -> Result<(), String> {
 
 /// PTX for the least compute capability that the program is to run on; drivers compile it for every later one.
 fn kernels() -> Result<(), String> {
-    const SOURCES: [(&str, &str); 2] = [("src/raki/tensor/kernels.cu", "raki.ptx"), ("src/cuda/nwg.cu", "nwg.ptx")];
+    const SOURCES: [(&str, &str); 3] = [
+        ("src/raki/tensor/kernels.cu", "raki.ptx"),
+        ("src/cuda/nwg.cu", "nwg.ptx"),
+        ("src/cuda/image.cu", "image.ptx"),
+    ];
     println!("cargo::rerun-if-env-changed=CUDA_COMPUTE_CAP");
     let capability = std::env::var("CUDA_COMPUTE_CAP").unwrap_or_else(|_| "75".to_owned());
     let out = std::env::var_os("OUT_DIR").ok_or("cargo has named no OUT_DIR")?;

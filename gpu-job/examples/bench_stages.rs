@@ -13,7 +13,7 @@ use faer::{Accum, Mat, Par, c64};
 use gpu_job::JobError;
 use gpu_job::engine::cost;
 use gpu_job::raki::cpu::product_rate;
-use kspace::numerics::{combine, espirit, fft, nwg, sparse};
+use kspace::numerics::{Host, combine, espirit, fft, nwg, sparse};
 use kspace::prepared::Reader;
 use kspace::{format, prepare};
 use ndarray::s;
@@ -99,8 +99,8 @@ fn main() -> Result<(), JobError> {
             stages[0].time(|| nwg::fill(&kspace, &mask, &sampling, &once))?;
             let filled = stages[1].time(|| nwg::fill(&kspace, &mask, &sampling, &nwg::Options::default()))?;
             let block = kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..]);
-            let maps =
-                stages[2].time(|| espirit::maps(block, filled.noise_variance, (rows, columns), &maps_options))?;
+            let maps = stages[2]
+                .time(|| espirit::maps(block, filled.noise_variance, (rows, columns), &maps_options, &Host))?;
             let count = maps.maps.dim().0;
             stages[3].operations = cost::refinement(&options, count, shape);
             stages[3].bytes = (options.iterations + 1) as f64

@@ -57,14 +57,16 @@ fn cuda() -> Result<Box<dyn Backend>, String> {
     // SAFETY: the driver is a system library whose initialisers are run by every program that uses CUDA.
     unsafe { libloading::Library::new(DRIVER) }
         .map_err(|_| format!("no CUDA driver ({DRIVER}) was found, install driver 580 or newer"))?;
-    // A missing cuBLAS or cuRAND is a panic as well.
-    match std::panic::catch_unwind(|| candle_core::Device::new_cuda(0)) {
-        Ok(Ok(device)) => crate::raki::TensorBackend::new(device)
-            .map(|backend| Box::new(backend) as _)
-            .map_err(|error| format!("the first GPU cannot be used ({error})")),
-        Ok(Err(error)) => Err(format!("the CUDA driver refused the first GPU ({error})")),
-        Err(_) => Err("a CUDA library is missing, install libcublas and libcurand of CUDA 13".to_owned()),
-    }
+    let backend = || {
+        let device = candle_core::Device::new_cuda(0)
+            .map_err(|error| format!("the CUDA driver refused the first GPU ({error})"))?;
+        let backend = crate::raki::TensorBackend::new(device);
+        backend.map(|backend| Box::new(backend) as _).map_err(|error| format!("the first GPU cannot be used ({error})"))
+    };
+    // A missing cuBLAS, cuFFT or cuRAND is a panic as well.
+    std::panic::catch_unwind(backend).unwrap_or_else(|_| {
+        Err("a CUDA library is missing, install libcublas, libcufft and libcurand of CUDA 13".to_owned())
+    })
 }
 
 #[cfg(test)]

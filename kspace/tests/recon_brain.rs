@@ -10,7 +10,7 @@ use kspace::format;
 use kspace::numerics::combine::{self, rss};
 use kspace::numerics::fft::ifft2c;
 use kspace::numerics::metrics::{nrmse, psnr, ssim};
-use kspace::numerics::{espirit, grappa, nwg, partial_fourier};
+use kspace::numerics::{Host, espirit, grappa, nwg, partial_fourier};
 use kspace::prepare::{Compression, Options, plan};
 use kspace::prepared::Reader;
 use ndarray::{Array2, Array3, s};
@@ -89,7 +89,7 @@ fn combining_with_sensitivities_is_better_than_a_root_sum_of_squares() {
     let lines = kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..]);
     let (_, rows, columns) = kspace.dim();
     let calibrated =
-        espirit::maps(lines, filled.noise_variance, (rows, columns), &espirit::Options::default()).unwrap().maps;
+        espirit::maps(lines, filled.noise_variance, (rows, columns), &espirit::Options::default(), &Host).unwrap().maps;
     for (name, maps, gain) in [("adaptive", combine::adaptive::maps(&images), 0.5), ("espirit", calibrated, 0.0)] {
         let combined =
             |images: &Array3<Complex32>| combine::merge(&combine::apply(&maps, images)).mapv(Complex32::norm);

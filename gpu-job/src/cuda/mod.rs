@@ -1,86 +1,44 @@
-//! The large products of the linear kernels on a GPU: cuBLAS on what kernels of our own gather.
+//! What a GPU computes beside the training: the large products of the linear kernels ([`products`]) and images ([`imaging`]).
 //!
-//! | | in | on the device | out |
-//! |---|---|---|---|
-//! | moments | a calibration region, its weights | `z zᴴ` of all equations z, sources and targets in one, double precision | one triangle |
-//! | prediction | k-space, the weights of every step of energy | a product for each of them and each missing line, single precision, no TF32 | the missing samples |
-//!
-//! GPUs made for graphics compute double precision at a small part of their single precision; moments stay on the CPU beside them.
-//!
-//! Slices are computed side by side on the CPU, which solves for the weights meanwhile; a few streams keep their copies and products
-//! apart. Factorisations stay on the CPU: thirty of a few hundred unknowns a slice are too small to fill a GPU.
+//! Slices are computed side by side on the CPU, which does the rest meanwhile; a few streams keep their copies and computations apart.
 
+mod imaging;
 mod launch;
+mod products;
 
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use candle_core::CudaDevice;
 use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::cublas::{CudaBlas, sys};
-use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr, PushKernelArg, sys as sys_driver,
-};
-use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
-use faer::{Mat, c64};
-use kspace::numerics::nwg::{Equations, Gaps, Host, Products, SOURCE_LINES, Sums, TAPS};
+use candle_core::cuda_backend::cudarc::cublas::CudaBlas;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
 use kspace::{Complex32, Error};
+use ndarray::{Array, Dimension};
 
+use self::imaging::{Images, Transform};
 pub(crate) use self::launch::{blocks, each, number};
+use self::products::Gather;
 use crate::error::JobError;
 
-/// Made by nvcc in the build script.
-const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/nwg.ptx"));
 /// Slices that use the device at a time.
 const LANES: usize = 4;
-/// Bytes of equations, and of samples to predict, that are gathered at a time.
-const GATHERED: usize = 64 << 20;
-/// Single over double precision beyond which the CPU is the better place for double precision.
-const GRAPHICS: i32 = 4;
 
-/// `struct Sizes` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Sizes {
-    coils: u32,
-    lines: u32,
-    points: u32,
-    acceleration: u32,
-    source_lines: u32,
-    taps: u32,
-    shift: u32,
-    places: u32,
-}
+pub(crate) type Outcome<T> = Result<T, candle_core::Error>;
 
-// SAFETY: plain numbers in the order and of the types of the kernels' struct, without padding.
-unsafe impl DeviceRepr for Sizes {}
-
-/// The first source line and the point of a sample to predict: `int2` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Sample {
-    anchor: i32,
-    point: i32,
-}
-
-// SAFETY: two numbers without padding.
-unsafe impl DeviceRepr for Sample {}
-
-/// A stream with a cuBLAS handle of its own.
+/// A stream with handles of its own.
 struct Lane {
     stream: Arc<CudaStream>,
     blas: CudaBlas,
+    /// The last one, since the slices of a scan have one shape.
+    transform: Option<Transform>,
 }
 
 /// The kernels and streams of a device.
 pub(crate) struct Kernels {
     lanes: Vec<Mutex<Lane>>,
-    /// Whether moments are computed here.
-    moments: bool,
-    equations: CudaFunction,
-    sources: CudaFunction,
+    gather: Gather,
+    images: Images,
 }
-
-pub(crate) type Outcome<T> = Result<T, candle_core::Error>;
 
 fn failed(error: candle_core::Error) -> Error {
     Error::io("a computation on the GPU")(std::io::Error::other(error))
@@ -95,22 +53,19 @@ impl Kernels {
         // SAFETY: no memory is used on another stream than the one that it was taken from.
         unsafe { device.disable_event_tracking() };
         let context = device.cuda_stream().context().clone();
-        let ratio = sys_driver::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO;
-        let module = context.load_module(Ptx::from_src(PTX)).w()?;
         let lane = || -> Outcome<Mutex<Lane>> {
             let stream = context.new_stream().w()?;
-            Ok(Mutex::new(Lane { blas: CudaBlas::new(stream.clone()).w()?, stream }))
+            Ok(Mutex::new(Lane { blas: CudaBlas::new(stream.clone()).w()?, transform: None, stream }))
         };
         Ok(Self {
             lanes: (0..LANES).map(|_| lane()).collect::<Outcome<_>>()?,
-            moments: context.attribute(ratio).w()? <= GRAPHICS,
-            equations: module.load_function("equations").w()?,
-            sources: module.load_function("sources").w()?,
+            gather: Gather::new(&context)?,
+            images: Images::new(&context)?,
         })
     }
 
     /// Runs `work` on a lane that is free, or on that of this thread once it is.
-    fn on_lane<T>(&self, work: impl FnOnce(&Lane) -> Outcome<T>) -> kspace::Result<T> {
+    fn on_lane<T>(&self, work: impl FnOnce(&mut Lane) -> Outcome<T>) -> kspace::Result<T> {
         // A panic leaves nothing half-done: every computation brings its own memory.
         let free = self.lanes.iter().find_map(|lane| match lane.try_lock() {
             Ok(lane) => Some(lane),
@@ -118,191 +73,22 @@ impl Kernels {
             Err(TryLockError::WouldBlock) => None,
         });
         let at = rayon::current_thread_index().unwrap_or(0) % self.lanes.len();
-        let lane = free.unwrap_or_else(|| self.lanes[at].lock().unwrap_or_else(PoisonError::into_inner));
+        let mut lane = free.unwrap_or_else(|| self.lanes[at].lock().unwrap_or_else(PoisonError::into_inner));
         lane.stream.context().bind_to_thread().w().map_err(failed)?;
-        work(&lane).map_err(failed)
-    }
-
-    fn sums(&self, lane: &Lane, equations: &Equations<'_>) -> Outcome<Vec<f64>> {
-        let Equations { lines, acceleration, weights } = *equations;
-        let (patch, targets) = equations.sizes();
-        let size = patch + targets;
-        let (shifts, places) = weights.dim();
-        let roots: Vec<f64> = weights.iter().map(|weight| weight.sqrt()).collect();
-        let stream = &lane.stream;
-        let kspace = upload(lane, lines)?;
-        let roots = stream.clone_htod(&roots).w()?;
-        let together = (GATHERED / (size_of::<c64>() * size * places)).clamp(1, shifts.max(1));
-        let mut gathered = stream.alloc_zeros::<f64>(2 * size * places * together).w()?;
-        let mut sum = stream.alloc_zeros::<f64>(2 * size * size).w()?;
-        for shift in (0..shifts).step_by(together) {
-            let count = together.min(shifts - shift) * places;
-            let sizes = Sizes { shift: number(shift)?, places: number(places)?, ..sizes(lines, acceleration)? };
-            let entries = (size * count) as u64;
-            let mut builder = stream.launch_builder(&self.equations);
-            builder.arg(&mut gathered).arg(&entries).arg(&sizes).arg(&kspace).arg(&roots);
-            // SAFETY: the arguments are those of the kernel, which writes `entries` complex numbers.
-            unsafe { builder.launch(each(size * count)?) }.w()?;
-            let (one, n) = (1.0_f64, number::<i32>(size)?);
-            let (from, _gathered) = gathered.device_ptr(stream);
-            let (to, _sum) = sum.device_ptr_mut(stream);
-            // SAFETY: both matrices are column-major with `size` rows, `count` and `size` columns.
-            unsafe {
-                sys::cublasZherk_v2(
-                    *lane.blas.handle(),
-                    sys::cublasFillMode_t::CUBLAS_FILL_MODE_LOWER,
-                    sys::cublasOperation_t::CUBLAS_OP_N,
-                    n,
-                    number(count)?,
-                    &raw const one,
-                    from as *const _,
-                    n,
-                    &raw const one,
-                    to as *mut _,
-                    n,
-                )
-            }
-            .result()
-            .w()?;
-        }
-        let sum = stream.clone_dtoh(&sum).w()?;
-        stream.synchronize().w()?;
-        Ok(sum)
-    }
-
-    fn samples(&self, lane: &Lane, gaps: &Gaps<'_>) -> Outcome<Vec<Vec<Complex32>>> {
-        let (coils, _, points) = gaps.kspace.dim();
-        let mut values = vec![vec![Complex32::default(); coils * points]; gaps.targets.len()];
-        let Some(first) = gaps.weights.first() else { return Ok(values) };
-        let patch = first.ncols();
-        // Samples that share their weights: an output and a step of energy.
-        let mut groups: Vec<Vec<(usize, Sample)>> = vec![Vec::new(); (gaps.acceleration - 1) * gaps.weights.len()];
-        for (at, target) in gaps.targets.iter().enumerate() {
-            let anchor = i32::try_from(target.anchor).map_err(candle_core::Error::wrap)?;
-            for (kx, bin) in gaps.bins.row(target.line).iter().enumerate() {
-                groups[target.output * gaps.weights.len() + bin].push((at, Sample { anchor, point: number(kx)? }));
-            }
-        }
-        let stream = &lane.stream;
-        let kspace = upload(lane, gaps.kspace)?;
-        let present: Vec<u8> = gaps.present.iter().map(|present| u8::from(*present)).collect();
-        let present = stream.clone_htod(&present).w()?;
-        let sizes = sizes(gaps.kspace, gaps.acceleration)?;
-        let together = (GATHERED / (size_of::<Complex32>() * patch)).max(1);
-        let most = groups.iter().map(Vec::len).max().unwrap_or(0).min(together);
-        let mut gathered = stream.alloc_zeros::<f32>((2 * patch * most).max(1)).w()?;
-        let mut predicted = stream.alloc_zeros::<f32>((2 * coils * most).max(1)).w()?;
-        let mut read = vec![0.0_f32; 2 * coils * most];
-        for (group, samples) in groups.iter().enumerate().filter(|(_, samples)| !samples.is_empty()) {
-            let (output, bin) = (group / gaps.weights.len(), group % gaps.weights.len());
-            let weights = gaps.weights[bin].subrows(output * coils, coils);
-            let weights: Vec<Complex32> = weights.col_iter().flat_map(|column| column.iter().copied()).collect();
-            let weights = stream.clone_htod(bytemuck::cast_slice::<_, f32>(&weights)).w()?;
-            for samples in samples.chunks(together) {
-                let places: Vec<Sample> = samples.iter().map(|(_, sample)| *sample).collect();
-                let places = stream.clone_htod(&places).w()?;
-                let entries = (patch * samples.len()) as u64;
-                let mut builder = stream.launch_builder(&self.sources);
-                builder.arg(&mut gathered).arg(&entries).arg(&sizes).arg(&kspace).arg(&present).arg(&places);
-                // SAFETY: the arguments are those of the kernel, which writes `entries` complex numbers.
-                unsafe { builder.launch(each(patch * samples.len())?) }.w()?;
-                multiply(lane, &weights, &gathered, &mut predicted, [coils, samples.len(), patch])?;
-                let read = &mut read[..2 * coils * samples.len()];
-                stream.memcpy_dtoh(&predicted.slice(..read.len()), read).w()?;
-                stream.synchronize().w()?;
-                let columns = bytemuck::cast_slice::<_, Complex32>(read).chunks_exact(coils);
-                for ((at, sample), column) in samples.iter().zip(columns) {
-                    for (coil, value) in column.iter().enumerate() {
-                        values[*at][coil * points + sample.point as usize] = *value;
-                    }
-                }
-            }
-        }
-        Ok(values)
+        work(&mut lane).map_err(failed)
     }
 }
 
-/// `to = a b` of complex column-major matrices, `[m, k]` and `[k, n]`.
-fn multiply(
-    lane: &Lane,
-    a: &CudaSlice<f32>,
-    b: &CudaSlice<f32>,
-    to: &mut CudaSlice<f32>,
-    [m, n, k]: [usize; 3],
-) -> Outcome<()> {
-    let [m, n, k] = [number::<i32>(m)?, number::<i32>(n)?, number::<i32>(k)?];
-    let (one, zero) = (sys::cuComplex { x: 1.0, y: 0.0 }, sys::cuComplex { x: 0.0, y: 0.0 });
-    let (a, _a) = a.device_ptr(&lane.stream);
-    let (b, _b) = b.device_ptr(&lane.stream);
-    let (to, _to) = to.device_ptr_mut(&lane.stream);
-    let plain = sys::cublasOperation_t::CUBLAS_OP_N;
-    // SAFETY: the matrices hold as many numbers as their sizes say.
-    unsafe {
-        sys::cublasCgemm_v2(
-            *lane.blas.handle(),
-            plain,
-            plain,
-            m,
-            n,
-            k,
-            &raw const one,
-            a as *const _,
-            m,
-            b as *const _,
-            k,
-            &raw const zero,
-            to as *mut _,
-            m,
-        )
-    }
-    .result()
-    .w()
-}
-
-/// Complex samples `[coil, line, point]` on the device.
-fn upload(lane: &Lane, samples: &ndarray::Array3<Complex32>) -> Outcome<CudaSlice<f32>> {
+/// Complex samples on the device, in the order of their axes.
+fn upload<D: Dimension>(lane: &Lane, samples: &Array<Complex32, D>) -> Outcome<CudaSlice<f32>> {
     let samples = samples.as_standard_layout();
     let flat = samples.as_slice().ok_or_else(|| candle_core::Error::msg("samples are not contiguous"))?;
     lane.stream.clone_htod(bytemuck::cast_slice::<_, f32>(flat)).w()
 }
 
-fn sizes(samples: &ndarray::Array3<Complex32>, acceleration: usize) -> Outcome<Sizes> {
-    let (coils, lines, points) = samples.dim();
-    Ok(Sizes {
-        coils: number(coils)?,
-        lines: number(lines)?,
-        points: number(points)?,
-        acceleration: number(acceleration)?,
-        source_lines: number(SOURCE_LINES)?,
-        taps: number(TAPS)?,
-        ..Sizes::default()
-    })
-}
-
-impl Products for Kernels {
-    fn moments(&self, equations: &Equations<'_>) -> kspace::Result<Sums> {
-        if !self.moments {
-            return Host.moments(equations);
-        }
-        let (patch, targets) = equations.sizes();
-        let size = patch + targets;
-        let sum = self.on_lane(|lane| self.sums(lane, equations))?;
-        let at = |row: usize, column: usize| {
-            let at = 2 * (row + column * size);
-            c64::new(sum[at], sum[at + 1])
-        };
-        Ok(Sums {
-            normal: Mat::from_fn(
-                patch,
-                patch,
-                |row, column| if row < column { c64::default() } else { at(row, column) },
-            ),
-            cross: Mat::from_fn(patch, targets, |row, target| at(patch + target, row).conj()),
-            targets: (patch..size).map(|target| at(target, target).re).sum(),
-        })
-    }
-
-    fn predict(&self, gaps: &Gaps<'_>) -> kspace::Result<Vec<Vec<Complex32>>> {
-        self.on_lane(|lane| self.samples(lane, gaps))
-    }
+/// Complex samples from the device, when everything before is done.
+fn download(lane: &Lane, samples: &CudaSlice<f32>) -> Outcome<Vec<Complex32>> {
+    let flat = lane.stream.clone_dtoh(samples).w()?;
+    lane.stream.synchronize().w()?;
+    Ok(bytemuck::cast_slice(&flat).to_vec())
 }

@@ -6,10 +6,10 @@ use contract::{Method, Refine};
 use kspace::Complex32;
 use kspace::numerics::calibration::Separate;
 use kspace::numerics::partial_fourier::Asymmetry;
-use kspace::numerics::{combine, espirit, fft, gfactor, partial_fourier, window};
+use kspace::numerics::{combine, espirit, gfactor, partial_fourier, window};
 use ndarray::{Array2, Array3, Array4, Axis, s};
 
-use super::{Engine, Reconstructed, Slice, Work, linear, refine};
+use super::{Engine, Reconstructed, Slice, Work, linear};
 use crate::error::JobError;
 
 /// Lines around the centre of a fully sampled slice that tell its sensitivities.
@@ -56,13 +56,13 @@ impl Engine<'_> {
         numbers.ideal_gain = gfactor::ideal_gain(&work.slice.mask, &work.slice.sampling);
         let refined = match nwg {
             Some(nwg) if self.recipe.refine == Refine::Sparse => {
-                refine::refine(self.recipe, &work.slice, work.separate.as_ref(), filled, nwg, numbers)
+                self.refine(&work.slice, work.separate.as_ref(), filled, nwg, numbers)?
             }
             _ => None,
         };
         let (images, found) = match refined {
             Some((images, maps)) => (images, Some(maps)),
-            None => (fft::ifft2c(filled), None),
+            None => (self.backend.imaging().transform(filled)?, None),
         };
         let asymmetry = asymmetry(&work.slice);
         numbers.partial = asymmetry.map(|it| (it.range.1 + 1 - it.range.0) as f64 / images.dim().1 as f64);
@@ -70,7 +70,7 @@ impl Engine<'_> {
             .is_some_and(|it| partial_fourier::way(&it, self.recipe.partial_fourier) != self.recipe.partial_fourier);
         let images = self.complete(images, asymmetry);
         let refined = found.is_some();
-        let combination = self.combination(&work, &images, found);
+        let combination = self.combination(&work, &images, found)?;
         work.numbers.uncalibrated = self.recipe.combine == Combine::Espirit && combination.how == Combine::Adaptive;
         work.numbers.combined = combination.how;
         let mut image = combination.apply(&images);
@@ -80,7 +80,7 @@ impl Engine<'_> {
             image.zip_mut_with(&magnitude, |value, size| *value = Complex32::from_polar(*size, value.arg()));
         }
         let gain = self.gain(&work, &combination);
-        let compared = work.slice.compare.then(|| self.compared(&work, asymmetry, &combination));
+        let compared = work.slice.compare.then(|| self.compared(&work, asymmetry, &combination)).transpose()?;
         self.progress.advance(1);
         Ok(Reconstructed { image, gain, compared, numbers: work.numbers })
     }
@@ -95,18 +95,26 @@ impl Engine<'_> {
 
     /// The sensitivities that combine `images`. Those of a refinement are at hand; those of the calibration lines are taken where
     /// they are asked for and found; else the images tell them.
-    fn combination(&self, work: &Work, images: &Array3<Complex32>, found: Option<espirit::Maps>) -> Combination {
+    fn combination(
+        &self,
+        work: &Work,
+        images: &Array3<Complex32>,
+        found: Option<espirit::Maps>,
+    ) -> Result<Combination, JobError> {
         let wanted = self.recipe.combine;
-        let found = found.or_else(|| if wanted == Combine::Espirit { self.calibrated(work) } else { None });
+        let found = match found {
+            None if wanted == Combine::Espirit => self.calibrated(work)?,
+            found => found,
+        };
         let (maps, how) = match found {
             Some(found) => (found.maps, Combine::Espirit),
             None => (combine::adaptive::maps(images), Combine::Adaptive),
         };
-        Combination { maps, how: if wanted == Combine::Rss { wanted } else { how } }
+        Ok(Combination { maps, how: if wanted == Combine::Rss { wanted } else { how } })
     }
 
     /// Sensitivities from calibration lines.
-    fn calibrated(&self, work: &Work) -> Option<espirit::Maps> {
+    fn calibrated(&self, work: &Work) -> Result<Option<espirit::Maps>, JobError> {
         let (_, rows, columns) = work.slice.kspace.dim();
         let sampling = match work.slice.sampling {
             complete if complete.acceleration == 1 => centre(&complete, rows),
@@ -114,8 +122,30 @@ impl Engine<'_> {
         };
         let slice = &work.slice;
         let noise = work.numbers.noise_variance;
-        let noise = noise.or_else(|| window::noise_variance(&block(slice, &sampling).to_owned()).ok())?;
-        sensitivities(&self.recipe.maps, slice, &sampling, work.separate.as_ref(), noise, (rows, columns))
+        let noise = noise.or_else(|| window::noise_variance(&block(slice, &sampling).to_owned()).ok());
+        let Some(noise) = noise else { return Ok(None) };
+        self.sensitivities(slice, &sampling, work.separate.as_ref(), noise, (rows, columns))
+    }
+
+    /// Sensitivities of an image of this many rows and columns; `None` when they cannot be found, as in a slice of air.
+    /// `noise_variance` is that of the image; separate lines know their own.
+    pub(super) fn sensitivities(
+        &self,
+        slice: &Slice,
+        sampling: &Sampling,
+        separate: Option<&Separate>,
+        noise_variance: f64,
+        shape: (usize, usize),
+    ) -> Result<Option<espirit::Maps>, JobError> {
+        let (lines, noise_variance) = match separate {
+            Some(separate) => (separate.lines.view(), separate.noise_variance),
+            None => (block(slice, sampling), noise_variance),
+        };
+        match espirit::maps(lines, noise_variance, shape, &self.recipe.maps, self.backend.imaging()) {
+            Ok(maps) => Ok(Some(maps)),
+            Err(kspace::Error::Unsupported { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Deviation of the noise of the image over that of a k-space sample, as the linear kernels pass it on, `[y, x]`. Networks learn
@@ -130,20 +160,26 @@ impl Engine<'_> {
         }
     }
 
-    fn compared(&self, work: &Work, asymmetry: Option<Asymmetry>, combination: &Combination) -> Compared {
+    fn compared(
+        &self,
+        work: &Work,
+        asymmetry: Option<Asymmetry>,
+        combination: &Combination,
+    ) -> Result<Compared, JobError> {
         let slice = &work.slice;
         let magnitude = |kspace: &Array3<Complex32>| {
-            let images = self.complete(fft::ifft2c(kspace), asymmetry);
-            combination.apply(&images).mapv(Complex32::norm)
+            let images = self.complete(self.backend.imaging().transform(kspace)?, asymmetry);
+            Ok::<_, JobError>(combination.apply(&images).mapv(Complex32::norm))
         };
         let grappa = match (self.recipe.method, &work.filled) {
-            (Method::Grappa, Some(filled)) => Some(magnitude(filled)),
+            (Method::Grappa, Some(filled)) => Some(magnitude(filled)?),
             _ if !work.missing => None,
             _ => linear::plain(slice, work.separate.as_ref(), &self.recipe.grappa)
                 .ok()
-                .map(|plain| magnitude(&plain.filled)),
+                .map(|plain| magnitude(&plain.filled))
+                .transpose()?,
         };
-        Compared { zero_filled: magnitude(&slice.kspace), grappa }
+        Ok(Compared { zero_filled: magnitude(&slice.kspace)?, grappa })
     }
 }
 
@@ -164,23 +200,6 @@ fn asymmetry(slice: &Slice) -> Option<Asymmetry> {
 /// Calibration lines `[coil, line, kx]` within k-space.
 fn block<'a>(slice: &'a Slice, sampling: &Sampling) -> ndarray::ArrayView3<'a, Complex32> {
     slice.kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..])
-}
-
-/// Sensitivities of an image of this many rows and columns; `None` when they cannot be found, as in a slice of air. `noise_variance` is
-/// that of the image; separate lines know their own.
-pub(super) fn sensitivities(
-    options: &espirit::Options,
-    slice: &Slice,
-    sampling: &Sampling,
-    separate: Option<&Separate>,
-    noise_variance: f64,
-    shape: (usize, usize),
-) -> Option<espirit::Maps> {
-    match separate {
-        Some(separate) => espirit::maps(separate.lines.view(), separate.noise_variance, shape, options),
-        None => espirit::maps(block(slice, sampling), noise_variance, shape, options),
-    }
-    .ok()
 }
 
 /// Energy of the acquired and of the other lines.

@@ -41,7 +41,9 @@ pub mod weights;
 
 use std::ops::Range;
 
-use kspace::numerics::nwg::{Host, Products};
+use kspace::numerics::Host;
+use kspace::numerics::imaging::Imaging;
+use kspace::numerics::nwg::Products;
 
 use crate::error::JobError;
 use crate::progress::Progress;
@@ -92,6 +94,11 @@ pub trait Backend: Send + Sync {
 
     /// Where the large products of the linear kernels are carried out.
     fn products(&self) -> &dyn Products {
+        &Host
+    }
+
+    /// Where the large computations of an image are carried out.
+    fn imaging(&self) -> &dyn Imaging {
         &Host
     }
 

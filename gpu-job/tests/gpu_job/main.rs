@@ -5,6 +5,7 @@ mod definition;
 mod filling;
 mod gradients;
 mod groups;
+mod imaging;
 mod jobs;
 mod lessons;
 mod markers;

@@ -3,7 +3,8 @@
 use contract::prepared::Sampling;
 use faer::{Mat, c32};
 use kspace::Complex32;
-use kspace::numerics::nwg::{self, Equations, Gaps, Host, Products, SOURCE_LINES, Sums, TAPS, Target};
+use kspace::numerics::Host;
+use kspace::numerics::nwg::{self, Equations, Gaps, Products, SOURCE_LINES, Sums, TAPS, Target};
 use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -13,8 +13,11 @@ use faer::{Mat, c64};
 use ndarray::{Array3, Array4, ArrayView3, Axis, s};
 use rustfft::FftDirection;
 
+pub use self::pixels::Pixels;
+pub(super) use self::pixels::eigenvectors;
 pub use self::subspace::ALL_VECTORS;
 use super::fft::plan;
+use super::imaging::Imaging;
 use super::window::{self, gram, one_thread, strongest};
 use crate::{Complex32, Error, Result};
 
@@ -58,15 +61,16 @@ impl Default for Options {
 }
 
 /// Maps of the image `rows` by `columns` from a calibration region `[coil, line, point]` whose noise has the complex
-/// variance `noise_variance` a sample. The centre of k-space is the middle of the region's points.
+/// variance `noise_variance` a sample. The centre of k-space is the middle of the region's points. Pixels are computed by `imaging`.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a region smaller than a window, or of noise only.
+/// [`Error::Unsupported`] for a region smaller than a window, or of noise only; [`Error::Io`] when a device refuses.
 pub fn maps(
     region: ArrayView3<'_, Complex32>,
     noise_variance: f64,
     (rows, columns): (usize, usize),
     options: &Options,
+    imaging: &dyn Imaging,
 ) -> Result<Maps> {
     one_thread();
     let (coils, lines, points) = region.dim();
@@ -95,9 +99,10 @@ pub fn maps(
     let reference = strongest(&window::gram(region, (1, 1)).0);
     let reference: Vec<Complex32> =
         reference.iter().map(|value| Complex32::new(value.re as f32, value.im as f32)).collect();
-    let kernel = Kernel::new(&projector, coils, options.window, columns);
-    let wanted = options.maps.clamp(1, 2).min(coils);
-    let (mut maps, mut values) = pixels::eigenvectors(&kernel, (rows, columns), wanted, &reference, options.steps);
+    let filter = Filter::new(&projector, coils, options.window, columns);
+    let maps = options.maps.clamp(1, 2).min(coils);
+    let pixels = Pixels { filter: &filter, rows, maps, reference: &reference, steps: options.steps };
+    let (mut maps, mut values) = imaging.eigenvectors(&pixels)?;
     let wrapped = fade(&mut maps, &values);
     if wrapped < LEAST_WRAPPED {
         maps = maps.slice(s![..1, .., .., ..]).to_owned();
@@ -107,15 +112,19 @@ pub fn maps(
 }
 
 /// The projector as a filter of coils by coils: its lags along y, each transformed along x.
-struct Kernel {
-    coils: usize,
-    columns: usize,
-    reach: usize,
-    /// `[x, pair, lag of y]`, pairs (c, d) with c >= d.
-    lags: Vec<Complex32>,
+#[derive(Debug)]
+pub struct Filter {
+    /// Coils.
+    pub coils: usize,
+    /// Pixels along x.
+    pub columns: usize,
+    /// Largest lag of y.
+    pub reach: usize,
+    /// `[x, pair, lag of y]`, pairs (c, d) with c >= d in rows of a triangle, lags from -`reach` on.
+    pub lags: Vec<Complex32>,
 }
 
-impl Kernel {
+impl Filter {
     fn new(projector: &Mat<c64>, coils: usize, window: usize, columns: usize) -> Self {
         let reach = window - 1;
         let count = 2 * reach + 1;

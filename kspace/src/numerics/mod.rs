@@ -8,6 +8,7 @@
 //! | [`calibration`] | calibration lines that are not part of the k-space they calibrate |
 //! | [`window`] | noise level of calibration lines and of an image |
 //! | [`espirit`] | coil sensitivities from calibration lines |
+//! | [`imaging`] | where the large computations of an image are carried out |
 //! | [`sparse`] | refines a filled slice with sensitivities and wavelets |
 //! | [`wavelet`] | orthonormal wavelet transform |
 //! | [`combine`] | coil images to one image: root sum of squares, or with sensitivities |
@@ -28,6 +29,7 @@ pub mod espirit;
 pub mod fft;
 pub mod gfactor;
 pub mod grappa;
+pub mod imaging;
 pub mod intensity;
 pub mod metrics;
 pub mod nwg;
@@ -41,3 +43,7 @@ mod testing;
 pub mod wavelet;
 pub mod wide;
 pub mod window;
+
+/// The CPU as the place of large computations, on all threads of the current rayon pool; its results do not depend on their number.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Host;

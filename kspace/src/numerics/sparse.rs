@@ -22,7 +22,7 @@ use super::wavelet::Wavelet;
 use crate::Complex32;
 
 /// Levels of the wavelet transform.
-const LEVELS: usize = 4;
+pub const LEVELS: usize = 4;
 
 /// Strength and length of the refinement.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,6 +59,48 @@ pub struct Problem<'a> {
     pub maps: &'a Array4<Complex32>,
 }
 
+impl Problem<'_> {
+    /// `[ky, kx]`: what the residual of a sample counts; 1 for acquired ones, and for those beyond the range, which are to stay empty.
+    #[must_use]
+    pub fn trust(&self, options: &Options) -> Vec<f32> {
+        let trust = |((ky, _), error): ((usize, usize), &f32)| {
+            let missing = ky >= self.range.0 && ky <= self.range.1 && !self.mask[ky];
+            if missing { options.trust * self.noise_variance as f32 / error.max(f32::MIN_POSITIVE) } else { 1.0 }
+        };
+        self.error_variance.indexed_iter().map(trust).collect()
+    }
+
+    /// What details shrink by, from the image that the iteration begins with, `[map, y, x]`, which may be shifted circularly.
+    #[must_use]
+    pub fn threshold(&self, image: &[Complex32], options: &Options) -> f32 {
+        let (_, _, rows, columns) = self.maps.dim();
+        let detail = Shrink::new((1, rows, columns)).finest_detail(&image[..rows * columns]);
+        options.threshold * ((self.noise_variance as f32).sqrt() * detail).sqrt()
+    }
+}
+
+/// What differs from step to step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Turn {
+    /// Rows and columns that the image is shifted by, against the grid of the wavelets.
+    pub shift: (usize, usize),
+    /// Part of the last change that the next step begins ahead.
+    pub momentum: f32,
+}
+
+/// The steps of a refinement.
+pub fn turns(options: &Options) -> impl Iterator<Item = Turn> + use<> {
+    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
+    let mut pace = 1f32;
+    (0..options.iterations).map(move |_| {
+        let shift = (random.random_range(0..1usize << LEVELS), random.random_range(0..1usize << LEVELS));
+        let next = 0.5 * (1.0 + (1.0 + 4.0 * pace * pace).sqrt());
+        let momentum = (pace - 1.0) / next;
+        pace = next;
+        Turn { shift, momentum }
+    })
+}
+
 /// Refines; returns `[map, y, x]`.
 #[must_use]
 pub fn refine(problem: &Problem<'_>, options: &Options) -> Array3<Complex32> {
@@ -68,18 +110,7 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Array3<Complex32> {
     let shift = |plane: &mut [Complex32]| to_origin(plane, rows, columns);
     let maps: Vec<Complex32> = shifted(problem.maps.iter().copied().collect(), area, shift);
     let samples: Vec<Complex32> = shifted(problem.kspace.iter().copied().collect(), area, shift);
-    let variance = problem.noise_variance as f32;
-    let mut trust: Vec<f32> = (0..area)
-        .map(|at| {
-            let (ky, kx) = (at / columns, at % columns);
-            let missing = ky >= problem.range.0 && ky <= problem.range.1 && !problem.mask[ky];
-            if missing {
-                options.trust * variance / problem.error_variance[[ky, kx]].max(f32::MIN_POSITIVE)
-            } else {
-                1.0
-            }
-        })
-        .collect();
+    let mut trust = problem.trust(options);
     to_origin(&mut trust, rows, columns);
 
     let model = Model { count, coils, rows, columns, maps: &maps, samples: &samples, trust: &trust };
@@ -87,24 +118,18 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Array3<Complex32> {
     let ones = vec![1.0; area];
     let mut image = Model { trust: &ones, ..model }.step(&zero);
 
-    let (tall, broad) = (Wavelet::padded(rows, LEVELS), Wavelet::padded(columns, LEVELS));
-    let mut shrink = Shrink::new((count, rows, columns), (tall, broad));
-    let detail = shrink.finest_detail(&image);
-    let threshold = options.threshold * (variance.sqrt() * detail).sqrt();
-    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
-    let (mut ahead, mut pace) = (image.clone(), 1f32);
-    for _ in 0..options.iterations {
+    let threshold = problem.threshold(&image, options);
+    let mut shrink = Shrink::new((count, rows, columns));
+    let mut ahead = image.clone();
+    for Turn { shift, momentum } in turns(options) {
         let mut next = ahead.clone();
         let step = model.step(&ahead);
         next.iter_mut().zip(&step).for_each(|(to, step)| *to += step);
-        let by = (random.random_range(0..1usize << LEVELS), random.random_range(0..1usize << LEVELS));
-        shrink.apply(&mut next, threshold, by);
-        let new_pace = 0.5 * (1.0 + (1.0 + 4.0 * pace * pace).sqrt());
-        let momentum = (pace - 1.0) / new_pace;
+        shrink.apply(&mut next, threshold, shift);
         for ((ahead, next), image) in ahead.iter_mut().zip(&next).zip(&image) {
             *ahead = next + (next - image) * momentum;
         }
-        (image, pace) = (next, new_pace);
+        image = next;
     }
     for plane in image.chunks_exact_mut(area) {
         from_origin(plane, rows, columns);
@@ -198,7 +223,8 @@ struct Shrink {
 }
 
 impl Shrink {
-    fn new(shape: (usize, usize, usize), padded: (usize, usize)) -> Self {
+    fn new(shape: (usize, usize, usize)) -> Self {
+        let padded = (Wavelet::padded(shape.1, LEVELS), Wavelet::padded(shape.2, LEVELS));
         let frames = vec![vec![Complex32::default(); padded.0 * padded.1]; shape.0];
         Self { shape, padded, wavelet: Wavelet::new(padded.0, padded.1, LEVELS), frames }
     }

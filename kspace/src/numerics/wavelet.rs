@@ -3,9 +3,9 @@
 use crate::Complex32;
 
 /// Low-pass filter.
-const LOW: [f32; 4] = [0.482_962_9, 0.836_516_3, 0.224_143_87, -0.129_409_52];
+pub const LOW: [f32; 4] = [0.482_962_9, 0.836_516_3, 0.224_143_87, -0.129_409_52];
 /// High-pass filter.
-const HIGH: [f32; 4] = [-0.129_409_52, -0.224_143_87, 0.836_516_3, -0.482_962_9];
+pub const HIGH: [f32; 4] = [-0.129_409_52, -0.224_143_87, 0.836_516_3, -0.482_962_9];
 /// Columns transformed together.
 const COLUMNS: usize = 16;
 

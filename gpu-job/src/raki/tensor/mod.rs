@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 #[cfg(feature = "cuda")]
-use kspace::numerics::nwg::{Host, Products};
+use kspace::numerics::{Host, imaging::Imaging, nwg::Products};
 
 use self::ops::Op;
 use super::layout::{Domain, Layout, TAPS};
@@ -35,7 +35,7 @@ const COLUMNS: usize = 64;
 pub struct TensorBackend {
     device: Device,
     #[cfg(feature = "cuda")]
-    products: Option<crate::cuda::Kernels>,
+    kernels: Option<crate::cuda::Kernels>,
 }
 
 /// Layers: 1 is `[problem, network * hidden 1, input]`, 2 and 3 `[problem * network, out, in]`.
@@ -185,7 +185,7 @@ impl TensorBackend {
     /// [`JobError::Device`] when it refuses the kernels of this crate.
     pub fn new(device: Device) -> Result<Self, JobError> {
         #[cfg(feature = "cuda")]
-        let products = match &device {
+        let kernels = match &device {
             Device::Cuda(cuda) => {
                 candle_core::cuda::set_gemm_reduced_precision_f32(true);
                 Some(crate::cuda::Kernels::new(cuda)?)
@@ -195,7 +195,7 @@ impl TensorBackend {
         Ok(Self {
             device,
             #[cfg(feature = "cuda")]
-            products,
+            kernels,
         })
     }
 
@@ -246,7 +246,12 @@ impl Backend for TensorBackend {
 
     #[cfg(feature = "cuda")]
     fn products(&self) -> &dyn Products {
-        self.products.as_ref().map_or(&Host as _, |products| products as _)
+        self.kernels.as_ref().map_or(&Host as _, |kernels| kernels as _)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn imaging(&self) -> &dyn Imaging {
+        self.kernels.as_ref().map_or(&Host as _, |kernels| kernels as _)
     }
 
     fn gradient(&self, problem: &Problem, weights: &Weights, window: Range<usize>) -> Result<(f64, Weights), JobError> {

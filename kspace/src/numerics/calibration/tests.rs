@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::numerics::Host;
 use crate::numerics::combine::rss;
 use crate::numerics::fft::ifft2c;
 use crate::numerics::metrics::psnr;
@@ -33,7 +34,7 @@ impl Case {
     fn nwg(&self, lines: &Array3<Complex32>) -> Array3<Complex32> {
         let separate = self.separate(lines);
         let options = nwg::Options::default();
-        nwg::fill_and_judge(&self.kspace, &self.mask, &self.sampling, Some(&separate), &options, &nwg::Host)
+        nwg::fill_and_judge(&self.kspace, &self.mask, &self.sampling, Some(&separate), &options, &Host)
             .unwrap()
             .0
             .kspace
@@ -146,8 +147,7 @@ fn lines_that_cannot_calibrate_are_refused_with_what_they_lack() {
     let options = (nwg::Options::default(), grappa::Options::default());
     for narrow in [s![.., ..4, ..], s![.., .., 30..34]] {
         let separate = new(&lines.slice(narrow).to_owned()).unwrap();
-        let filled =
-            nwg::fill_and_judge(&case.kspace, &case.mask, &case.sampling, Some(&separate), &options.0, &nwg::Host);
+        let filled = nwg::fill_and_judge(&case.kspace, &case.mask, &case.sampling, Some(&separate), &options.0, &Host);
         assert!(matches!(filled.map(|_| ()), Err(Error::Unsupported { .. })));
         let fitted = grappa::Kernel::fit(&case.kspace, &case.mask, &case.sampling, Some(&separate), &options.1);
         assert!(matches!(fitted.map(|_| ()), Err(Error::Unsupported { .. })));

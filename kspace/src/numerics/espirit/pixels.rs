@@ -4,7 +4,7 @@ use ndarray::{Array3, Array4, s};
 use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 
-use super::Kernel;
+use super::Filter;
 use crate::Complex32;
 use crate::numerics::wide::wide;
 
@@ -73,16 +73,55 @@ fn inverse(lengths: &Lanes) -> Lanes {
     lengths.map(|length| if length > f32::MIN_POSITIVE { 1.0 / length } else { 1.0 })
 }
 
-/// Eigenvectors `[map, coil, y, x]` of the largest eigenvalues, unit length and with the phase of `reference`, and these values
-/// `[map, y, x]`. Along a row every pixel starts from the result of the one before.
-pub(super) fn eigenvectors(
-    kernel: &Kernel,
-    (rows, columns): (usize, usize),
-    wanted: usize,
-    reference: &[Complex32],
-    steps: usize,
-) -> (Array4<Complex32>, Array3<f32>) {
-    let coils = kernel.coils;
+/// The eigenproblems of all pixels. Along a row every pixel starts from the result of the one before.
+#[derive(Debug, Clone, Copy)]
+pub struct Pixels<'a> {
+    /// What is applied to windows.
+    pub filter: &'a Filter,
+    /// Pixels along y.
+    pub rows: usize,
+    /// Eigenvectors of a pixel, 1 or 2.
+    pub maps: usize,
+    /// The virtual coil that phases are relative to.
+    pub reference: &'a [Complex32],
+    /// Steps of the subspace iteration at a pixel.
+    pub steps: usize,
+}
+
+impl Pixels<'_> {
+    /// Steps at a pixel of this column: the first has no neighbour to start from.
+    #[must_use]
+    pub const fn steps(&self, column: usize) -> usize {
+        if column == 0 { 4 * self.steps } else { self.steps }
+    }
+
+    /// What the iteration of a row starts from, `[map, coil]`.
+    #[must_use]
+    pub fn start(&self) -> Vec<Complex32> {
+        let other = |at: usize| Complex32::new(((at * 7919) as f32).sin(), 0.0);
+        (0..self.maps * self.filter.coils)
+            .map(|at| self.reference.get(at).copied().unwrap_or_else(|| other(at)))
+            .collect()
+    }
+
+    /// Phase of each lag of y at a row.
+    #[must_use]
+    pub fn phases(&self, row: usize) -> Vec<Complex32> {
+        let at = (row as f64 - (self.rows / 2) as f64) / self.rows as f64;
+        let reach = self.filter.reach as isize;
+        let phase = |lag: isize| {
+            let turn = std::f64::consts::TAU * at * lag as f64;
+            Complex32::new(turn.cos() as f32, turn.sin() as f32)
+        };
+        (-reach..=reach).map(phase).collect()
+    }
+}
+
+/// Eigenvectors `[map, coil, y, x]` of the largest eigenvalues, unit length and with the phase of the reference, and these values
+/// `[map, y, x]`.
+pub(in crate::numerics) fn eigenvectors(pixels: &Pixels<'_>) -> (Array4<Complex32>, Array3<f32>) {
+    let Pixels { filter, rows, maps: wanted, .. } = *pixels;
+    let (coils, columns) = (filter.coils, filter.columns);
     let mut vectors = Array4::zeros((wanted, coils, rows, columns));
     let mut values = Array3::zeros((wanted, rows, columns));
     let strips: Vec<(Array4<Complex32>, Array3<f32>)> = (0..rows.div_ceil(ROWS))
@@ -90,12 +129,11 @@ pub(super) fn eigenvectors(
         .map(|strip| {
             let first = strip * ROWS;
             let size = (first.min(rows)..(first + ROWS).min(rows)).len();
-            let mut walk = Walk::new(kernel, (first, rows), wanted, reference);
+            let mut walk = Walk::new(pixels, first);
             let mut vectors = Array4::zeros((wanted, coils, size, columns));
             let mut values = Array3::zeros((wanted, size, columns));
             for column in 0..columns {
-                let steps = if column == 0 { 4 * steps } else { steps };
-                wide(Next { walk: &mut walk, lags: kernel.lags_at(column), steps });
+                wide(Next { walk: &mut walk, lags: filter.lags_at(column), steps: pixels.steps(column) });
                 for map in 0..wanted {
                     for row in 0..size {
                         values[[map, row, column]] = walk.values[map][row];
@@ -149,33 +187,26 @@ struct Walk {
 }
 
 impl Walk {
-    /// Rows from `first` on of so many; those beyond the last repeat it.
-    fn new(kernel: &Kernel, (first, rows): (usize, usize), wanted: usize, reference: &[Complex32]) -> Self {
-        let coils = kernel.coils;
-        let phase = |lag: usize| {
-            let mut phase = Planar::ZERO;
-            for lane in 0..ROWS {
-                let row = (first + lane).min(rows - 1);
-                let at = (row as f64 - (rows / 2) as f64) / rows as f64;
-                let turn = std::f64::consts::TAU * at * (lag as f64 - kernel.reach as f64);
-                (phase.re[lane], phase.im[lane]) = (turn.cos() as f32, turn.sin() as f32);
+    /// Rows from `first` on; those beyond the last repeat it.
+    fn new(pixels: &Pixels<'_>, first: usize) -> Self {
+        let Pixels { filter, rows, maps, reference, .. } = *pixels;
+        let coils = filter.coils;
+        let mut phases = vec![Planar::ZERO; 2 * filter.reach + 1];
+        for lane in 0..ROWS {
+            for (to, phase) in phases.iter_mut().zip(pixels.phases((first + lane).min(rows - 1))) {
+                (to.re[lane], to.im[lane]) = (phase.re, phase.im);
             }
-            phase
-        };
-        let start = |at: usize| match reference.get(at) {
-            Some(value) => *value,
-            None => Complex32::new(((at * 7919) as f32).sin(), 0.0),
-        };
-        let count = wanted * coils;
+        }
+        let count = maps * coils;
         Self {
             coils,
             reference: reference.iter().map(|value| Planar::all(*value)).collect(),
-            phases: (0..2 * kernel.reach + 1).map(phase).collect(),
+            phases,
             matrix: vec![Planar::ZERO; coils * (coils + 1) / 2],
-            vectors: (0..count).map(|at| Planar::all(start(at))).collect(),
+            vectors: pixels.start().into_iter().map(Planar::all).collect(),
             images: vec![Planar::ZERO; count],
             turned: vec![Planar::ZERO; count],
-            values: vec![[0.0; ROWS]; wanted],
+            values: vec![[0.0; ROWS]; maps],
         }
     }
 

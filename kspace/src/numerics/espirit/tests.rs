@@ -4,6 +4,7 @@ use ndarray::Array3;
 use proptest::prelude::*;
 
 use super::*;
+use crate::numerics::Host;
 use crate::numerics::fft::ifft2c;
 use crate::numerics::testing::scan;
 
@@ -30,7 +31,7 @@ fn unexplained(images: &Array3<Complex32>, maps: &Array4<Complex32>) -> f32 {
 fn maps_of(kspace: &Array3<Complex32>, lines: usize, noise: f64, most: usize) -> Result<Maps> {
     let (_, rows, columns) = kspace.dim();
     let region = kspace.slice(s![.., rows / 2 - lines / 2..rows / 2 - lines / 2 + lines, ..]);
-    maps(region, noise, (rows, columns), &Options { maps: most, ..Options::default() })
+    maps(region, noise, (rows, columns), &Options { maps: most, ..Options::default() }, &Host)
 }
 
 proptest! {

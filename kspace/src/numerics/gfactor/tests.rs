@@ -3,6 +3,7 @@
 use ndarray::{Array4, s};
 
 use super::*;
+use crate::numerics::Host;
 use crate::numerics::combine::{adaptive, apply, merge, rss};
 use crate::numerics::fft::ifft2c;
 use crate::numerics::testing::{sample, scan};
@@ -53,8 +54,7 @@ fn the_gain_of_nwg_is_that_of_replicas() {
     let maps = maps_of(&full);
     for (acceleration, acs) in [(2, 20), (3, 24), (4, 20)] {
         let (kspace, mask, sampling) = sample(&full, acceleration, 0, acs, 72);
-        let (_, judge) =
-            nwg::fill_and_judge(&kspace, &mask, &sampling, None, &nwg::Options::default(), &nwg::Host).unwrap();
+        let (_, judge) = nwg::fill_and_judge(&kspace, &mask, &sampling, None, &nwg::Options::default(), &Host).unwrap();
         let image =
             |kspace: &Array3<Complex32>| Ok(merge(&apply(&maps, &ifft2c(&judge.apply(kspace, &mask, &sampling)?))));
         let nothing = Array3::zeros(kspace.dim());

@@ -8,6 +8,7 @@ use ndarray::{Array2, Array3, s};
 use rayon::prelude::*;
 
 use super::{SOURCE_LINES, TAPS};
+use crate::numerics::Host;
 use crate::numerics::patch::Patch;
 use crate::numerics::window::{add_outer, wide};
 use crate::{Complex32, Result};
@@ -96,10 +97,6 @@ pub trait Products: Sync {
     /// [`Error::Io`](crate::Error::Io) when a device refuses.
     fn predict(&self, gaps: &Gaps<'_>) -> Result<Vec<Vec<Complex32>>>;
 }
-
-/// The CPU, on all threads of the current rayon pool; its sums do not depend on their number.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Host;
 
 impl Products for Host {
     fn moments(&self, equations: &Equations<'_>) -> Result<Sums> {

@@ -5,6 +5,7 @@ use ndarray::s;
 use proptest::prelude::*;
 
 use super::*;
+use crate::numerics::Host;
 use crate::numerics::combine::{rss, spread};
 use crate::numerics::fft::ifft2c;
 use crate::numerics::metrics::psnr;
@@ -80,7 +81,7 @@ fn case(noise: f32, until: usize) -> Case {
     let (kspace, mask, sampling) = sample(&full, 4, 0, 24, until);
     let filled = nwg::fill(&kspace, &mask, &sampling, &nwg::Options::default()).unwrap();
     let region = kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..]);
-    let maps = espirit::maps(region, filled.noise_variance, (120, 96), &espirit::Options::default()).unwrap();
+    let maps = espirit::maps(region, filled.noise_variance, (120, 96), &espirit::Options::default(), &Host).unwrap();
     Case { truth: rss(&ifft2c(&scan(8, 120, 96, 0.0))), mask, sampling, filled, maps }
 }
 
