@@ -106,18 +106,26 @@ class Fill:
         self.acceleration, self.offset = sampling["acceleration"], sampling["offset"]
         self.region = refit_region(sampling)
 
-    def __call__(self, kspace, noise, whole):
-        """`kspace`, `[slice, coil, ky, kx]`, with the missing lines filled: all, or only those of the region that networks learn from.
-        `noise` is the complex noise variance of each slice."""
+    def __call__(self, kspace, noise, taught):
+        """`kspace`, `[slice, coil, ky, kx]`, with the missing lines filled, and, where networks are `taught`, what the kernels predict of
+        the region that they learn from, `[slice, coil, offset of the sources, line, kx]`. `noise` is the complex noise variance of each slice."""
         energy = self.energy(kspace, noise)
         block = kspace[:, :, self.sampling["acs_first"]:][:, :, :self.sampling["acs_lines"]]
         first, end = self.region
         fit = self.fit(block, noise)
         for _ in range(REFITS):
-            filled = self.apply(kspace, energy, *fit, (first, end - 1))
+            filled = self.apply(kspace, energy, *fit, self.missing(first, end), self.offset)
             fit = self.fit(filled[:, :, first:end], noise)
-        lines = (self.sampling["first"], self.sampling["last"]) if whole else (first, end - 1)
-        return self.apply(kspace, energy, *fit, lines)
+        missing = self.missing(self.sampling["first"], self.sampling["last"] + 1)
+        filled = self.apply(kspace, energy, *fit, missing, self.offset)
+        if not taught:
+            return filled, None
+        off = lambda offset: [line for line in range(first, end) if (line - offset) % self.acceleration]
+        predicted = [self.apply(filled, energy, *fit, off(offset), offset)[:, :, first:end] for offset in range(self.acceleration)]
+        return filled, torch.stack(predicted, 2)
+
+    def missing(self, first, end):
+        return [line for line in range(first, end) if not self.mask[line]]
 
     def energy(self, kspace, noise):
         """Signal energy `[slice, ky, kx]` around every sample, of the acquired lines."""
@@ -162,12 +170,11 @@ class Fill:
         solved = self.solution(cross[:, None], torch.linalg.cholesky_ex(systems)[0])
         return solved.conj().to(torch.complex64), mean
 
-    def apply(self, kspace, energy, weights, mean, lines):
-        """`kspace` with its missing lines from the first to the last of `lines` filled from its acquired ones."""
+    def apply(self, kspace, energy, weights, mean, wanted, offset):
+        """`kspace` with the lines `wanted` predicted from those of the grid at `offset`."""
         slices, coils, _, points = kspace.shape
         device, gap = kspace.device, self.acceleration - 1
-        wanted = [line for line in range(lines[0], lines[1] + 1) if not self.mask[line]]
-        within = torch.tensor([(line - self.offset) % self.acceleration - 1 for line in wanted], device=device)
+        within = torch.tensor([(line - offset) % self.acceleration - 1 for line in wanted], device=device)
         wanted = torch.tensor(wanted, device=device)
         relative = (energy[:, wanted] / mean[:, None, None]).clamp(min=WEAKEST)
         steps = ((1 - relative.log() / math.log(WEAKEST)) * STEPS).long().clamp(max=STEPS - 1)
@@ -186,7 +193,7 @@ class Fill:
 
         edge = TAPS // 2
         padded = torch.nn.functional.pad(kspace, (edge, edge, self.acceleration, self.acceleration))
-        # The acquired line before, of lines that begin `acceleration` earlier.
+        # The grid line before, of lines that begin `acceleration` earlier.
         sources = patches(padded, self.acceleration).permute(0, 4, 5, 1, 2, 3)[at_slice, line - 1 - within + self.acceleration, kx]
         weights = weights.unflatten(3, (gap, coils)).permute(0, 3, 1, 2, 4).flatten(0, 2)
         filled = kspace.clone()

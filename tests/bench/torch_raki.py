@@ -18,6 +18,8 @@ WINDOW, LEAST_COLUMNS = 0.03, 8
 PEAK, START_DIVISOR, END_DIVISOR, RISE = 1e-2, 25, 1e4, 0.2
 DECAY_1, DECAY_2, EPSILON = (0.95, 0.85), 0.999, 1e-8
 DEVIATION = 0.1
+# Of the prediction of linear kernels, which networks leave as it is.
+PART = 0.75
 PACED_INPUTS = 224
 SCALED_MAXIMUM = 0.015
 BOX = (5, 7)
@@ -75,6 +77,16 @@ def targets_of(lines, acceleration):
     return torch.stack(between, 2).mT.contiguous()
 
 
+def left(targets, linear, scale, first, acceleration):
+    """`targets` less a part of what linear kernels predict, `[slice, coil, offset of the sources, line, kx]` of the lines from `first` on."""
+    slices, coils, offsets, lines, points = linear.shape
+    linear = planes(linear.flatten(2, 3), scale).view(slices, 2 * coils, offsets, lines, points)[..., MARGIN:-MARGIN]
+    rows = torch.arange(targets.shape[-1], device=targets.device)
+    for output, to in enumerate(targets.unbind(2)):
+        to -= PART * linear[:, :, (first + rows) % acceleration, rows + 1 + output].mT
+    return targets
+
+
 def schedule(iterations):
     """Rate and decay of the mean of gradients of every step: one cycle of half cosines. torch.optim corrects the mean for its start as if
     the decay had always been what it is now; the rate given here makes up for that."""
@@ -123,12 +135,12 @@ def through_relu(gradient, features):
 class Training:
     """Buffers of the training of a group of slices, and its gradient."""
 
-    def __init__(self, lines, weights, acceleration, options):
+    def __init__(self, lines, targets, weights, acceleration, options):
         """`lines` are planes of the lines learnt from, `weights` those of their samples."""
         self.slices, channels, count, width = lines.shape
         self.step, self.outputs, self.rows = acceleration, acceleration - 1, count - acceleration
         self.patches = inputs_of(lines, acceleration)
-        self.targets = targets_of(lines, acceleration)
+        self.targets = targets
         self.weights = targets_of(weights[:, None], acceleration)
         self.columns = width - 2 * MARGIN
         self.window = window_of(self.columns)
@@ -198,17 +210,20 @@ class Training:
         return self.layers
 
 
-def train(filled, noise, scale, fill, options, iterations=ITERATIONS):
-    """Networks that learn from the region of `filled`, `[slice, coil, ky, kx]`, that `fill` was refitted on."""
-    first, end = fill.region
+def train(filled, linear, noise, scale, fill, options, iterations=ITERATIONS):
+    """Networks that learn from the region of `filled`, `[slice, coil, ky, kx]`, that `fill` was refitted on, what `linear` leaves of it."""
+    (first, end), acceleration = fill.region, fill.acceleration
     learnt = filled[:, :, first:end]
-    training = Training(planes(learnt, scale), sample_weights(learnt, noise, fill.acceleration), fill.acceleration, options)
+    lines = planes(learnt, scale)
+    targets = left(targets_of(lines, acceleration), linear, scale, first, acceleration)
+    training = Training(lines, targets, sample_weights(learnt, noise, acceleration), acceleration, options)
     random = torch.Generator().manual_seed(options.seed)
     return training.run(passes(training.columns, training.window, iterations, random), options.graph)
 
 
-def predict(layers, kspace, scale, fill):
-    """`kspace`, `[slice, coil, ky, kx]`, with its missing lines between the first and the last acquired one predicted."""
+def predict(layers, kspace, filled, scale, fill):
+    """`kspace`, `[slice, coil, ky, kx]`, with its missing lines between the first and the last acquired one predicted, beside a part of
+    what linear kernels have `filled`."""
     slices, coils, count, points = kspace.shape
     step, offset, mask, device = fill.acceleration, fill.offset, fill.mask, kspace.device
     start, end = ((fill.sampling[name] - offset) // step for name in ("first", "last"))
@@ -229,9 +244,10 @@ def predict(layers, kspace, scale, fill):
     between = torch.complex(outputs[:, :coils], outputs[:, coils:]).permute(0, 1, 4, 2, 3).flatten(2, 3)
     all_lines = [offset + at * step + 1 + output for at in range(start, end + 1) for output in range(step - 1)]
     chosen = [at for at, line in enumerate(all_lines) if fill.sampling["first"] <= line <= fill.sampling["last"] and not mask[line]]
-    filled = kspace.clone()
-    filled[:, :, [all_lines[at] for at in chosen]] = between[:, :, chosen]
-    return filled
+    lines = [all_lines[at] for at in chosen]
+    predicted = kspace.clone()
+    predicted[:, :, lines] = between[:, :, chosen] + PART * filled[:, :, lines]
+    return predicted
 
 
 def scales(kspace):

@@ -16,7 +16,7 @@ import torch
 
 from prepared import Prepared
 from torch_nwg import refit_region, wait
-from torch_raki import Training
+from torch_raki import Training, targets_of
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
@@ -54,7 +54,8 @@ _, coils, _, points = study.kspace.shape
 first, end = refit_region(study.sampling)
 lines = torch.randn(a.slices, 2 * coils, end - first, points, device=a.device)
 weights = torch.ones(a.slices, end - first, points, device=a.device)
-it = Training(lines, weights, study.sampling["acceleration"], types.SimpleNamespace(compile=False))
+acceleration = study.sampling["acceleration"]
+it = Training(lines, targets_of(lines, acceleration), weights, acceleration, types.SimpleNamespace(compile=False))
 patches = it.under_window(0)[0]
 features, pulled = it.hidden_1.view(it.pulled_1.shape), it.pulled_1.view(it.hidden_1.shape)
 first, second, third = it.layers

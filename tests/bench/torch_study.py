@@ -58,12 +58,13 @@ def reconstruct(kspace, noise, fill, a, seconds, iterations=torch_raki.ITERATION
     else:
         noise = torch.full((len(kspace),), noise, dtype=torch.float64, device=a.device)
     parts = zip(kspace.split(a.chunk), noise.split(a.chunk))
-    filled = torch.cat([fill(part, level, a.method == "nwg") for part, level in parts])
+    filled, linear = zip(*(fill(part, level, a.method == "raki") for part, level in parts))
+    filled = torch.cat(filled)
     clock = lap("fill", clock)
     if a.method == "raki":
         scale = torch_raki.scales(kspace)
-        layers = torch_raki.train(filled, noise, scale, fill, a, iterations)
-        filled = torch_raki.predict(layers, kspace, scale, fill)
+        layers = torch_raki.train(filled, torch.cat(linear), noise, scale, fill, a, iterations)
+        filled = torch_raki.predict(layers, kspace, filled, scale, fill)
         clock = lap("train", clock)
     images = torch.cat([images_of(part) for part in filled.split(a.chunk)]).cpu()
     lap("image", clock)

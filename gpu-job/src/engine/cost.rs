@@ -219,6 +219,12 @@ impl Work {
         let filled = (lines / sampling.acceleration + 1) * points;
         let judged = if steps > 0 { domain.positions(domain.valid_columns()) } else { 0 };
         self.networks += sets * (fills * prediction(layout, filled) + prediction(layout, judged)) / 1e9;
+        if recipe.method != Method::RakiPaper {
+            // The linear kernels beside them, on every line that is learnt from as a source.
+            let linear = Linear::new(PATCH / 2, PATCH, sampling, shape);
+            let taught = if steps > 0 { sampling.acceleration as f64 * linear.filling(end - first) } else { 0.0 };
+            self.networks += (taught + fills * linear.filling(lines)) / 1e9;
+        }
     }
 
     /// All operations, in units of 10^9.

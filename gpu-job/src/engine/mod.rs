@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::image::Compared;
 pub(crate) use self::linear::separate;
+pub(crate) use self::networks::Beside;
 use crate::progress::Progress;
 use crate::raki::{Backend, Parameters};
 use crate::stopwatch::Spent;

@@ -1,19 +1,23 @@
 //! Networks of a group of slices: trained together, each filling its own slice.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use contract::Method;
 use contract::prepared::Sampling;
 use kspace::Complex32;
-use kspace::numerics::{calibration, nwg};
+use kspace::numerics::calibration;
+use kspace::numerics::nwg::{self, Judge, Products};
 use kspace::prepared::Shape;
 use ndarray::{Array3, s};
+use rayon::prelude::*;
 
 use super::linear::measured;
 use super::{Engine, Numbers, Recipe, Work, mix};
 use crate::error::JobError;
 use crate::raki::fill::Entry;
 use crate::raki::lesson::Lesson;
+use crate::raki::linear::Linear;
 use crate::raki::{Fit, Parameters, Problem, Weights};
 
 /// Peak of the learning rate of networks that begin trained: the full one would undo what they know.
@@ -49,25 +53,50 @@ pub(super) fn problem_bytes(recipe: &Recipe, samplings: &[Sampling], shape: &Sha
 }
 
 impl Work {
-    /// What the networks of the slice learn from and fill.
-    fn entry(&self, recipe: &Recipe) -> Entry<'_> {
+    /// What the networks of the slice learn from and fill; `beside` is the linear method beside them.
+    fn entry<'a>(&'a self, recipe: &Recipe, beside: &'a Option<Beside<'a>>) -> Entry<'a> {
         let lesson = match (recipe.method, &self.nwg) {
             (Method::Auto | Method::Raki, Some((filled, _))) => Some(Lesson {
-                kspace: filled.kspace.view(),
+                kspace: &filled.kspace,
                 lines: filled.region.0..filled.region.1,
                 noise_variance: filled.noise_variance,
             }),
             _ => None,
         };
         Entry {
-            kspace: self.slice.kspace.view(),
+            kspace: &self.slice.kspace,
             mask: &self.slice.mask,
             sampling: self.slice.sampling,
             number: self.slice.number,
             parameters: recipe.training,
             calibration: self.separate.as_ref().map(|separate| separate.lines.view()),
             lesson,
+            linear: beside.as_ref().map(|beside| beside as _),
         }
+    }
+
+    /// The linear method beside the networks that learn from its fill.
+    fn beside<'a>(&'a self, recipe: &Recipe, on: &'a dyn Products) -> Option<Beside<'a>> {
+        let (_, judge) = self.nwg.as_ref()?;
+        matches!(recipe.method, Method::Auto | Method::Raki).then_some(Beside { judge, on })
+    }
+}
+
+/// `nwg` beside networks.
+pub(crate) struct Beside<'a> {
+    pub(crate) judge: &'a Judge,
+    pub(crate) on: &'a dyn Products,
+}
+
+impl Linear for Beside<'_> {
+    fn predict(
+        &self,
+        kspace: &Array3<Complex32>,
+        mask: &[bool],
+        sampling: &Sampling,
+        lines: Range<usize>,
+    ) -> Result<Vec<(usize, Vec<Complex32>)>, JobError> {
+        Ok(self.judge.predict(kspace, mask, sampling, lines, self.on)?)
     }
 }
 
@@ -132,13 +161,13 @@ impl Engine<'_> {
         start: impl Fn(usize) -> Option<Weights>,
         fits: &mut BTreeMap<usize, Fit>,
     ) -> Result<u64, JobError> {
-        let mut waiting: Vec<(usize, Problem)> = Vec::new();
-        for at in which {
-            if let Some(mut problem) = works[*at].entry(self.recipe).problem()? {
-                problem.start = start(*at);
-                waiting.push((*at, problem));
-            }
-        }
+        let problem = |at: &usize| -> Result<Option<(usize, Problem)>, JobError> {
+            let beside = works[*at].beside(self.recipe, self.backend.products());
+            Ok(works[*at].entry(self.recipe, &beside).problem()?.map(|problem| (*at, problem)))
+        };
+        let problems: Vec<_> = which.par_iter().map(problem).collect::<Result<_, _>>()?;
+        let mut waiting: Vec<(usize, Problem)> = problems.into_iter().flatten().collect();
+        waiting.iter_mut().for_each(|(at, problem)| problem.start = start(*at));
         let mut steps = 0;
         while let Some((_, first)) = waiting.first() {
             let size = (first.layout, first.domain);
@@ -173,7 +202,8 @@ impl Engine<'_> {
             work.numbers.calibration = work.nwg.as_ref().and_then(|(filled, _)| measured(filled.calibration));
             return Ok(());
         }
-        let mut filled = work.entry(self.recipe).fill(self.backend, fit)?;
+        let beside = work.beside(self.recipe, self.backend.products());
+        let mut filled = work.entry(self.recipe, &beside).fill(self.backend, fit)?;
         if let (Some((nwg, _)), Method::Auto | Method::Raki) = (&work.nwg, self.recipe.method) {
             // These networks learn relative errors, which at a missing centre are large absolute ones; `nwg` has weights for it.
             for ((line, kx), _) in nwg.centre.indexed_iter().filter(|(_, strong)| **strong) {
@@ -202,11 +232,12 @@ impl Engine<'_> {
         let offset = (sampling.offset + 1) % sampling.acceleration;
         let on_grid = |line: usize| line % sampling.acceleration == offset && range.contains(&line);
         let mask: Vec<bool> = (0..work.slice.mask.len()).map(on_grid).collect();
+        let beside = work.beside(self.recipe, self.backend.products());
         let shifted = Entry {
-            kspace: filled.view(),
+            kspace: filled,
             mask: &mask,
             sampling: Sampling { offset, ..sampling },
-            ..work.entry(self.recipe)
+            ..work.entry(self.recipe, &beside)
         };
         let predicted = shifted.fill(self.backend, fit)?.kspace;
         let mut residual = Vec::new();

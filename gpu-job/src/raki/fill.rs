@@ -1,11 +1,14 @@
 //! The missing lines of an entry.
 
+use std::collections::BTreeMap;
+
 use contract::prepared::Sampling;
 use kspace::Complex32;
 use ndarray::{Array3, ArrayView3};
 
 use super::layout::Layout;
 pub use super::lesson::Lesson;
+use super::linear::{Linear, PART};
 use super::parameters::Parameters;
 use super::patches::{Planes, Problem};
 use super::{Backend, Fit};
@@ -16,10 +19,10 @@ use crate::error::JobError;
 const SCALED_MAXIMUM: f32 = 0.015;
 
 /// An entry whose missing lines are to be filled.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Entry<'a> {
     /// `[coil, ky, kx]`.
-    pub kspace: ArrayView3<'a, Complex32>,
+    pub kspace: &'a Array3<Complex32>,
     /// Acquired lines.
     pub mask: &'a [bool],
     /// The sampling found in the data, with acceleration above 1.
@@ -32,6 +35,8 @@ pub struct Entry<'a> {
     pub calibration: Option<ArrayView3<'a, Complex32>>,
     /// What the networks learn from instead of the calibration lines.
     pub lesson: Option<Lesson<'a>>,
+    /// What the networks learn the rest of, where there is a lesson.
+    pub linear: Option<&'a dyn Linear>,
 }
 
 /// A filled entry.
@@ -57,7 +62,7 @@ impl Entry<'_> {
     /// # Errors
     /// [`JobError::BadData`] for samples that are not finite.
     fn scale(&self) -> Result<Option<f32>, JobError> {
-        finite(self.kspace)?;
+        finite(self.kspace.view())?;
         let largest = self.kspace.iter().map(|sample| sample.norm_sqr()).fold(0.0, f32::max).sqrt();
         Ok((largest > 0.0).then(|| SCALED_MAXIMUM / largest))
     }
@@ -71,16 +76,16 @@ impl Entry<'_> {
         let (layout, sampling) = (self.layout(), self.sampling);
         let calibration = sampling.acs_first..sampling.acs_first + sampling.acs_lines;
         let (kspace, lines) = match (&self.lesson, self.calibration) {
-            (Some(lesson), _) => (lesson.kspace, lesson.checked_lines(self.kspace.dim())?),
+            (Some(lesson), _) => (lesson.kspace.view(), lesson.checked_lines(self.kspace.dim())?),
             (None, Some(separate)) => (separate, 0..separate.dim().1),
-            (None, None) => (self.kspace, calibration),
+            (None, None) => (self.kspace.view(), calibration),
         };
         let lines: Vec<Option<usize>> = lines.map(Some).collect();
         layout.domain(lines.len(), kspace.dim().2, layout.acceleration).check(layout).map_err(JobError::BadData)?;
         finite(kspace)?;
         let Some(scale) = self.scale()? else { return Ok(None) };
         let planes = Planes::new(kspace, layout, layout.acceleration, &lines, 0, scale);
-        Ok(Some(match &self.lesson {
+        let mut problem = match &self.lesson {
             Some(lesson) => {
                 let weights = lesson.weights(layout);
                 // A valid row p predicts the lines p + 1 ..= p + R - 1.
@@ -88,7 +93,34 @@ impl Entry<'_> {
                 Problem::new(planes, self.number, weight)
             }
             None => Problem::new(planes, self.number, |_, _, _| 1.0),
-        }))
+        };
+        if let (Some(lesson), Some(linear)) = (&self.lesson, self.linear) {
+            self.leave(&mut problem, lesson, linear, PART * scale)?;
+        }
+        Ok(Some(problem))
+    }
+
+    /// Takes `part` of what `linear` predicts off the targets. Every line of the lesson is a source and a target, on a grid or off it.
+    fn leave(
+        &self,
+        problem: &mut Problem,
+        lesson: &Lesson<'_>,
+        linear: &dyn Linear,
+        part: f32,
+    ) -> Result<(), JobError> {
+        let range = self.sampling.first..=self.sampling.last;
+        let mask: Vec<bool> = (0..self.mask.len()).map(|line| range.contains(&line)).collect();
+        let acceleration = self.sampling.acceleration;
+        for offset in 0..acceleration {
+            let grid = Sampling { offset, ..self.sampling };
+            for (line, values) in linear.predict(lesson.kspace, &mask, &grid, lesson.lines.clone())? {
+                let after = (line + acceleration - offset) % acceleration;
+                if let Some(row) = line.checked_sub(after + lesson.lines.start) {
+                    problem.leave(row, after - 1, &values, part);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Predicts every missing line between the first and the last acquired one. Edges are padded with zeros: a
@@ -109,8 +141,16 @@ impl Entry<'_> {
         let lines: Vec<Option<usize>> =
             (start..=end + 2).map(|grid| line(grid).filter(|ky| *ky < ny && self.mask[*ky])).collect();
         let layout = self.layout();
-        let planes = Planes::new(self.kspace, layout, 1, &lines, layout.margin(), scale);
+        let planes = Planes::new(self.kspace.view(), layout, 1, &lines, layout.margin(), scale);
         let predicted = averaged(backend.predict(&fit.weights, &planes)?, fit.weights.networks / layout.channels());
+        let beside = match (&self.lesson, self.linear) {
+            (Some(_), Some(linear)) => {
+                let range = self.sampling.first..self.sampling.last + 1;
+                linear.predict(self.kspace, self.mask, &self.sampling, range)?
+            }
+            _ => Vec::new(),
+        };
+        let beside: BTreeMap<usize, Vec<Complex32>> = beside.into_iter().collect();
         let rows = planes.domain().rows();
         let outputs = layout.outputs();
         let block = outputs * nx * rows;
@@ -120,12 +160,16 @@ impl Entry<'_> {
                 if ky < self.sampling.first || ky > self.sampling.last {
                     continue;
                 }
+                let beside = beside.get(&ky);
                 for coil in 0..coils {
                     for kx in 0..nx {
                         let from = (output * nx + kx) * rows + at;
-                        let value =
+                        let mut value =
                             Complex32::new(predicted[coil * block + from], predicted[(coils + coil) * block + from])
                                 / scale;
+                        if let Some(beside) = beside {
+                            value += beside[coil * nx + kx] * PART;
+                        }
                         if self.mask[ky] {
                             let acquired = self.kspace[[coil, ky, kx]];
                             filled.calibration_error += f64::from((value - acquired).norm_sqr());

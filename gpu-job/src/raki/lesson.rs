@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use kspace::Complex32;
-use ndarray::{Array2, ArrayView3};
+use ndarray::{Array2, Array3};
 
 use super::layout::Layout;
 use crate::error::JobError;
@@ -22,7 +22,7 @@ const LEAST: f64 = 1e-12;
 #[derive(Debug, Clone)]
 pub struct Lesson<'a> {
     /// `[coil, ky, kx]`, in the units of the entry; acquired lines in it.
-    pub kspace: ArrayView3<'a, Complex32>,
+    pub kspace: &'a Array3<Complex32>,
     /// The lines learnt from.
     pub lines: Range<usize>,
     /// Complex noise variance s of a sample, in squared units of the entry.

@@ -22,6 +22,7 @@
 //! | [`layout`] | sizes of the networks and of the k-space they run over |
 //! | [`parameters`] | what a person can choose, and the choices that were measured |
 //! | [`lesson`] | lines filled by another method, and what their samples count |
+//! | [`linear`] | a linear method beside the networks, which learn what it leaves |
 //! | [`patches`] | planes of k-space, patch matrices, training problems |
 //! | [`weights`] | weights, their seeded initial values, seeded windows |
 //! | [`schedule`] | learning rate and Adam |
@@ -33,6 +34,7 @@ pub mod cpu;
 pub mod fill;
 pub mod layout;
 pub mod lesson;
+pub mod linear;
 pub mod parameters;
 pub mod patches;
 pub mod schedule;

@@ -144,6 +144,24 @@ impl Problem {
         Self { layout, domain, entry, targets: planes.targets(), weights, planes, start: None }
     }
 
+    /// Takes `part` of `values`, `[coil, kx]`, off the targets of an output at a row. Rows that have no target are passed over.
+    pub(super) fn leave(&mut self, row: usize, output: usize, values: &[Complex32], part: f32) {
+        let (layout, domain) = (self.layout, self.domain);
+        if row >= domain.valid_rows() {
+            return;
+        }
+        let (rows, columns) = (domain.rows(), domain.valid_columns());
+        for (coil, values) in values.chunks_exact(domain.width).enumerate() {
+            let mut off = |channel: usize, of: fn(&Complex32) -> f32| {
+                let first = (channel * layout.outputs() + output) * columns * rows + row;
+                let targets = self.targets[first..].iter_mut().step_by(rows);
+                targets.zip(&values[layout.margin()..][..columns]).for_each(|(to, value)| *to -= of(value) * part);
+            };
+            off(coil, |value| value.re);
+            off(layout.coils + coil, |value| value.im);
+        }
+    }
+
     /// Targets `[column, row]` of one output of one network under a window. Sets of networks follow one another.
     #[must_use]
     pub fn target(&self, network: usize, output: usize, window: &Range<usize>) -> &[f32] {

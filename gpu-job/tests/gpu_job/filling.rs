@@ -45,7 +45,7 @@ proptest! {
     #[test]
     fn backends_train_to_the_same_networks(scan in scans(), seed: u64, with_lesson: bool, ensemble in 1usize..3) {
         let lines = scan.sampling.acs_first..scan.sampling.acs_first + scan.sampling.acs_lines;
-        let lesson = with_lesson.then(|| Lesson { kspace: scan.kspace.view(), lines, noise_variance: 0.1 });
+        let lesson = with_lesson.then_some(Lesson { kspace: &scan.kspace, lines, noise_variance: 0.1 });
         let parameters = Parameters { iterations: 4, seed, ensemble, ..Parameters::weighted() };
         let entry = scan.with(0, parameters, lesson);
         let problem = [entry.problem().unwrap().unwrap()];
@@ -148,7 +148,7 @@ fn data_that_cannot_be_filled_are_refused_with_a_reason() {
     assert!(matches!(narrow.entry(0).problem(), Err(JobError::BadData(_))));
 
     let scan_9 = scan(2, 9, 3, 0, (3, 3), (0, 0), 1);
-    let lesson = |lines, noise_variance| Some(Lesson { kspace: scan_9.kspace.view(), lines, noise_variance });
+    let lesson = |lines, noise_variance| Some(Lesson { kspace: &scan_9.kspace, lines, noise_variance });
     let refused = |lesson| scan_9.with(0, Parameters::paper(), lesson).problem().unwrap_err();
     assert!(matches!(refused(lesson(2..8, 0.0)), JobError::BadData(_)), "six lines");
     assert!(matches!(refused(lesson(2..99, 0.0)), JobError::Bug(_)), "lines that are not there");

@@ -151,7 +151,7 @@ fn train_follows_the_sagemaker_contract() {
     let settings = |text: &str| std::fs::write(config.join("hyperparameters.json"), text).unwrap();
     let train = || run(&["train", "--base", path(base)]);
 
-    settings(r#"{"iterations": "3", "seed": "1", "device": "cpu", "sagemaker_program": "x"}"#);
+    settings(r#"{"iterations": "200", "seed": "1", "device": "cpu", "sagemaker_program": "x"}"#);
     let trained = train();
     assert_eq!(exit(&trained), Some(ExitCode::Done), "{}", text(&trained.stderr));
     let lines: Vec<String> = text(&trained.stdout).lines().map(str::to_owned).collect();

@@ -25,13 +25,14 @@ impl Scan {
 
     pub(crate) fn with<'a>(&'a self, number: u64, parameters: Parameters, lesson: Option<Lesson<'a>>) -> Entry<'a> {
         Entry {
-            kspace: self.kspace.view(),
+            kspace: &self.kspace,
             mask: &self.mask,
             sampling: self.sampling,
             number,
             parameters,
             calibration: None,
             lesson,
+            linear: None,
         }
     }
 }

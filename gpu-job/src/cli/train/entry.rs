@@ -17,7 +17,7 @@ use ndarray::{Array2, Array3};
 
 use super::settings::Settings;
 use crate::cli::output;
-use crate::engine;
+use crate::engine::{self, Beside};
 use crate::error::JobError;
 use crate::progress::Progress;
 use crate::raki::fill::Entry;
@@ -104,23 +104,25 @@ impl Training<'_> {
             Method::Raki => {
                 let options = nwg::Options { noise_variance: *noise_variance, ..recipe.nwg };
                 let on = self.backend.products();
-                Some(nwg::fill_and_judge(kspace, mask, &sampling, separate.as_ref(), &options, on)?.0)
+                Some(nwg::fill_and_judge(kspace, mask, &sampling, separate.as_ref(), &options, on)?)
             }
             _ => None,
         };
-        let lesson = linear.as_ref().map(|filled| Lesson {
-            kspace: filled.kspace.view(),
+        let lesson = linear.as_ref().map(|(filled, _)| Lesson {
+            kspace: &filled.kspace,
             lines: filled.region.0..filled.region.1,
             noise_variance: filled.noise_variance,
         });
+        let beside = linear.as_ref().map(|(_, judge)| Beside { judge, on: self.backend.products() });
         let entry = Entry {
-            kspace: kspace.view(),
+            kspace,
             mask,
             sampling,
             number: index as u64,
             parameters: recipe.training,
             calibration: separate.as_ref().map(|separate| separate.lines.view()),
             lesson,
+            linear: beside.as_ref().map(|beside| beside as _),
         };
         let Some(problem) = entry.problem()? else { return Ok(false) };
         let steps = recipe.training.networks(problem.layout) * recipe.training.iterations;

@@ -32,7 +32,7 @@ impl Fit {
         let (_, lines, points) = kspace.dim();
         let bins = self.bins(energy);
         let within = |line: usize| (sampling.first..=sampling.last).contains(&line);
-        let predicted = self.predict((kspace, mask), sampling, sampling.offset, &bins, within, on)?;
+        let predicted = self.predict((kspace, mask), sampling, &bins, within, on)?;
         let mut filled = Filled {
             kspace: kspace.clone(),
             noise_variance: self.noise_variance,
@@ -75,7 +75,7 @@ impl Fit {
         let wanted = |line: usize| range.contains(&line) && !mask[line];
         let mut lines = kspace.slice(s![.., range.clone(), ..]).to_owned();
         let bins = self.bins(energy);
-        for (line, values) in self.predict((kspace, mask), sampling, sampling.offset, &bins, wanted, on)? {
+        for (line, values) in self.predict((kspace, mask), sampling, &bins, wanted, on)? {
             let to = lines.slice_mut(s![.., line - range.start, ..]);
             to.into_iter().zip(values).for_each(|(to, value)| *to = value);
         }
@@ -100,9 +100,9 @@ impl Fit {
         let bins = self.bins(energy);
         let present: Vec<bool> = (0..mask.len()).map(|line| (sampling.first..=sampling.last).contains(&line)).collect();
         let outer_lines: Vec<usize> = outer_lines(mask, sampling).collect();
-        let offset = (sampling.offset + 1) % sampling.acceleration;
+        let next = Sampling { offset: (sampling.offset + 1) % sampling.acceleration, ..*sampling };
         let outer = |line: usize| outer_lines.binary_search(&line).is_ok();
-        let predicted = self.predict((filled, &present), sampling, offset, &bins, outer, on)?;
+        let predicted = self.predict((filled, &present), &next, &bins, outer, on)?;
         let points = filled.dim().2;
         let mut residual = Vec::with_capacity(predicted.len() * self.coils * points);
         for (line, values) in predicted {
@@ -113,19 +113,18 @@ impl Fit {
         Ok(residual)
     }
 
-    /// The `wanted` lines between the lines of the grid at `offset`, each `[coil, kx]`, read from the grid lines that `present` has.
-    fn predict(
+    /// The `wanted` lines between the lines of the grid, each `[coil, kx]`, read from the grid lines that `present` has.
+    pub(super) fn predict(
         &self,
         (kspace, present): (&Array3<Complex32>, &[bool]),
         sampling: &Sampling,
-        offset: usize,
         bins: &Array2<usize>,
         wanted: impl Fn(usize) -> bool,
         on: &dyn Products,
     ) -> Result<Vec<(usize, Vec<Complex32>)>> {
         let spacing = self.acceleration as isize;
         let (first, last) = (sampling.first as isize, sampling.last as isize);
-        let start = first - (first - offset as isize).rem_euclid(spacing);
+        let start = first - (first - sampling.offset as isize).rem_euclid(spacing);
         let of_anchor = |anchor: isize| {
             let line = move |output: usize| usize::try_from(anchor + 1 + output as isize).ok();
             (0..self.acceleration - 1)

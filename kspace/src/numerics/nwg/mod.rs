@@ -25,6 +25,8 @@ mod fit;
 mod local;
 mod products;
 
+use std::ops::Range;
+
 use contract::prepared::Sampling;
 use ndarray::{Array2, Array3, ArrayView3, s};
 
@@ -83,6 +85,23 @@ impl Judge {
         on: &dyn Products,
     ) -> Result<Vec<Complex32>> {
         self.fit.round_trip(filled, mask, sampling, &self.energy, on)
+    }
+
+    /// Lines within `wanted` between those of the grid of `sampling`, each `[coil, kx]`, predicted from the grid lines of `kspace` that are
+    /// in `mask`; others count as zeros. The grid need not be the one that was acquired.
+    ///
+    /// # Errors
+    /// Those of [`Products::predict`].
+    pub fn predict(
+        &self,
+        kspace: &Array3<Complex32>,
+        mask: &[bool],
+        sampling: &Sampling,
+        wanted: Range<usize>,
+        on: &dyn Products,
+    ) -> Result<Vec<(usize, Vec<Complex32>)>> {
+        let bins = self.fit.bins(&self.energy);
+        self.fit.predict((kspace, mask), sampling, &bins, |line| wanted.contains(&line), on)
     }
 
     /// Fills any `kspace` with these weights, which are linear in it: noise alone, for instance.
