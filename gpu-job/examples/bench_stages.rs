@@ -68,7 +68,9 @@ fn main() -> Result<(), JobError> {
     let read = |count: usize| 2.0 * size((patch + targets) * count);
     let apply = |lines: usize| size(patch * columns * (lines / sampling.acceleration)) + size(coils * lines * columns);
     let refits = 2.0 * (read(refit) + apply(region.1 - region.0));
+    // The operations of a step are counted, so that every run has as many.
     let options = sparse::Options::default();
+    let options = sparse::Options { most: options.iterations, ..options };
     let maps_options = espirit::Options::default();
     let window = maps_options.window.pow(2) * coils;
     let windows =

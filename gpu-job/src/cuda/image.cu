@@ -7,8 +7,8 @@ struct Sizes {
     unsigned tall, broad, level_rows, level_columns, axis;
     // What a plane is shifted by.
     unsigned down, right;
-    // Of the eigenproblems.
-    unsigned lags, steps;
+    // Of the eigenproblems, with the steps at the first pixel of a row.
+    unsigned lags, steps, first;
     // A scale, a threshold or a part of a change.
     float factor;
     float low[4], high[4];
@@ -52,6 +52,18 @@ extern "C" __global__ void residual(float2 *to, Index count, Sizes s, const floa
         unsigned y = (i % area / s.columns + s.down) % s.rows, x = (i % s.columns + s.right) % s.columns;
         float2 value = sum(samples[i], scaled(to[i], -s.factor));
         to[i] = scaled(value, trust[(Index)y * s.columns + x] * s.factor);
+    }
+}
+
+// Energy of each row.
+extern "C" __global__ void energy(float *to, Index count, Sizes s, const float2 *planes) {
+    for EACH(i, count) {
+        float value = 0.0f;
+        for (unsigned x = 0; x < s.columns; ++x) {
+            float2 sample = planes[i * s.columns + x];
+            value += sample.x * sample.x + sample.y * sample.y;
+        }
+        to[i] = value;
     }
 }
 
@@ -192,8 +204,8 @@ extern "C" __global__ void eigenvectors(
             matrix[d * coils + c] = value;
         }
         __syncthreads();
-        float lengths[2];
-        unsigned steps = column == 0 ? 4 * s.steps : s.steps;
+        float lengths[2] = {0.0f, 0.0f};
+        unsigned steps = column == 0 ? s.first : s.steps;
         for (unsigned step = 0; step < steps; ++step) {
             if (entry) {
                 float2 value = make_float2(0.0f, 0.0f);
@@ -206,8 +218,8 @@ extern "C" __global__ void eigenvectors(
             if (s.maps == 1) {
                 if (entry) vector[mine] = scaled(image[mine], by);
             } else {
-                float2 along = scaled(inner(image, image + coils, coils), -by * by);
-                if (entry) vector[mine] = map == 0 ? scaled(image[mine], by) : sum(image[mine], times(along, image[coil]));
+                float2 along = scaled(inner(image, image + coils, coils), by), unit = scaled(image[coil], by);
+                if (entry) vector[mine] = map == 0 ? unit : sum(image[mine], scaled(times(along, unit), -1.0f));
                 __syncthreads();
                 lengths[1] = length(vector + coils, coils);
                 __syncthreads();

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | transform | k-space | two shifts and a transform | coil images |
 //! | eigenvectors | the lags of a filter | a block of threads walks along each row of pixels, with matrix and vectors in shared memory | sensitivities |
-//! | refinement | filled samples, sensitivities | all steps, nothing goes back and forth between them | images |
+//! | refinement | filled samples, sensitivities | all steps; every tenth image comes back, since the CPU decides whether more steps follow | images |
 //!
 //! Single precision without TF32. The arithmetic is that of the CPU; sums over the coils have another order.
 
@@ -18,7 +18,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use kspace::numerics::espirit::Pixels;
 use kspace::numerics::imaging::Imaging;
-use kspace::numerics::sparse::{self, LEVELS, Options, Problem};
+use kspace::numerics::sparse::{self, Course, LEVELS, Options, Problem};
 use kspace::numerics::wavelet::{HIGH, LOW, Wavelet};
 use kspace::numerics::{Host, espirit};
 use kspace::{Complex32, Error};
@@ -48,6 +48,7 @@ struct Sizes {
     right: u32,
     lags: u32,
     steps: u32,
+    first: u32,
     factor: f32,
     low: [f32; 4],
     high: [f32; 4],
@@ -77,6 +78,8 @@ impl Lane {
             let [count, rows, columns] = [number::<i32>(shape[0])?, number(shape[1])?, number(shape[2])?];
             let area = number(shape[1] * shape[2])?;
             let (kind, stream) = (sys::cufftType::CUFFT_C2C, self.stream.clone());
+            // Its memory first: two plans of large scans would be much beside the training.
+            self.transform = None;
             let plan = CudaFft::plan_many(&[rows, columns], None, 1, area, None, 1, area, kind, count, stream);
             self.transform = Some(Transform { shape, plan: plan.map_err(candle_core::Error::wrap)? });
         }
@@ -121,6 +124,7 @@ pub(super) struct Images {
     shift: CudaFunction,
     spread: CudaFunction,
     residual: CudaFunction,
+    energy: CudaFunction,
     gather: CudaFunction,
     load: CudaFunction,
     split: CudaFunction,
@@ -158,6 +162,7 @@ impl Images {
             shift: function("shift")?,
             spread: function("spread")?,
             residual: function("residual")?,
+            energy: function("energy")?,
             gather: function("gather")?,
             load: function("load")?,
             split: function("split")?,
@@ -186,7 +191,7 @@ impl Images {
 
     /// `[map, coil, y, x]` and `[map, y, x]`.
     fn eigenvectors(&self, lane: &Lane, pixels: &Pixels<'_>) -> Outcome<(Vec<Complex32>, Vec<f32>)> {
-        let Pixels { filter, rows, maps, reference, steps } = *pixels;
+        let Pixels { filter, rows, maps, reference, .. } = *pixels;
         let espirit::Filter { coils, columns, reach, ref lags } = *filter;
         let complex = |values: &[Complex32]| lane.stream.clone_htod(bytemuck::cast_slice::<_, f32>(values)).w();
         let phases: Vec<Complex32> = (0..rows).flat_map(|row| pixels.phases(row)).collect();
@@ -195,7 +200,8 @@ impl Images {
             maps: number(maps)?,
             coils: number(coils)?,
             lags: number(2 * reach + 1)?,
-            steps: number(steps)?,
+            steps: number(pixels.steps(1))?,
+            first: number(pixels.steps(0))?,
             ..planes(rows, columns)?
         };
         let mut vectors = lane.zeros(maps * coils * rows * columns)?;
@@ -226,6 +232,7 @@ impl Images {
         let sensitivities = self.shifted(lane, &upload(lane, problem.maps)?, &sizes.to_origin())?;
         let samples = self.shifted(lane, &upload(lane, problem.kspace)?, &sizes.to_origin())?;
         let trust = lane.stream.clone_htod(&problem.trust(options)).w()?;
+        let acquired = lane.stream.clone_htod(&problem.acquired()).w()?;
         let ones = lane.stream.clone_htod(&vec![1.0_f32; area]).w()?;
         let shape = [coils, rows, columns];
         let (planes, all) = ((each(coils * area)?, coils * area), (each(maps * area)?, maps * area));
@@ -239,10 +246,28 @@ impl Images {
         lane.transform(&mut coil_images, shape, Direction::Inverse)?;
         run(lane, &self.gather, all, [&mut image], &sizes, &[&ahead, &sensitivities, &coil_images])?;
         lane.stream.memcpy_dtod(&image, &mut ahead).w()?;
-        let threshold = problem.threshold(&download(lane, &image)?, options);
+        let mut course = Course::new(problem, &download(lane, &image)?, options);
 
         let mut next = lane.zeros(maps * area)?;
-        for turn in sparse::turns(options) {
+        for (done, turn) in sparse::turns(options).enumerate() {
+            if course.looks(done) {
+                let now = download(lane, &image)?;
+                let misfit = || {
+                    run(lane, &self.spread, planes, [&mut coil_images], &sizes, &[&sensitivities, &image])?;
+                    lane.transform(&mut coil_images, shape, Direction::Forward)?;
+                    run(lane, &self.residual, planes, [&mut coil_images], &unitary, &[&samples, &acquired])?;
+                    let count = coils * rows;
+                    let mut energies = lane.stream.alloc_zeros(count).w()?;
+                    run(lane, &self.energy, (each(count)?, count), [&mut energies], &sizes, &[&coil_images])?;
+                    let energies: Vec<f32> = lane.stream.clone_dtoh(&energies).w()?;
+                    lane.stream.synchronize().w()?;
+                    // The residual is scaled for the transform that follows it in a step.
+                    Outcome::Ok(energies.into_iter().map(f64::from).sum::<f64>() * area as f64)
+                };
+                if course.ends(&now, misfit)? {
+                    break;
+                }
+            }
             run(lane, &self.spread, planes, [&mut coil_images], &sizes, &[&sensitivities, &ahead])?;
             lane.transform(&mut coil_images, shape, Direction::Forward)?;
             run(lane, &self.residual, planes, [&mut coil_images], &unitary, &[&samples, &trust])?;
@@ -250,7 +275,7 @@ impl Images {
             run(lane, &self.gather, all, [&mut next], &sizes, &[&ahead, &sensitivities, &coil_images])?;
             let shift = Sizes { down: number(turn.shift.0)?, right: number(turn.shift.1)?, ..sizes };
             run(lane, &self.load, (each(frames)?, frames), [&mut frame], &shift, &[&next])?;
-            self.shrink(lane, [&mut frame, &mut other], &sizes, threshold)?;
+            self.shrink(lane, [&mut frame, &mut other], &sizes, course.threshold(done))?;
             let onward = Sizes { factor: turn.momentum, ..shift };
             run(lane, &self.advance, all, [&mut image, &mut ahead], &onward, &[&frame])?;
         }

@@ -122,6 +122,7 @@ impl Plan {
         }
         if recipe.refine == Refine::Sparse {
             self.set("sparse_iterations", recipe.sparse.iterations);
+            self.set("sparse_iterations_most", recipe.sparse.most);
             self.set("sparse_threshold", f64::from(recipe.sparse.threshold));
             self.set("sparse_trust", f64::from(recipe.sparse.trust));
             self.set("maps_window", recipe.maps.window);
@@ -216,7 +217,7 @@ impl Plan {
         }
         if diverged > 0 {
             self.warnings.push(format!(
-                "the networks of {diverged} of {} entries did not converge: nwg filled these",
+                "the networks of {diverged} of {} entries did not converge, or had too few iterations to be of use: nwg filled these",
                 numbers.len()
             ));
         }

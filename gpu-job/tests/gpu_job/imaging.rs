@@ -3,7 +3,7 @@
 use kspace::Complex32;
 use kspace::numerics::fft::fft2c;
 use kspace::numerics::imaging::Imaging;
-use kspace::numerics::{Host, espirit, sparse};
+use kspace::numerics::{Host, combine, espirit, sparse};
 use ndarray::{Array2, Array3, Array4, ArrayBase, Data, Dimension, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -93,10 +93,38 @@ fn cuda_refines_as_the_cpu_does() {
             maps: &maps,
         };
         for iterations in [0, 1, 6] {
-            let options = sparse::Options { iterations, ..sparse::Options::default() };
+            let options = sparse::Options { iterations, most: iterations, ..sparse::Options::default() };
             let (found, expected) = (cuda.imaging().refine(&problem, &options), Host.refine(&problem, &options));
             let error = apart(&found.unwrap(), &expected.unwrap());
             assert!(error < 1e-5, "{shape:?}, {iterations} steps: {error}");
         }
     }
+}
+
+#[test]
+fn cuda_goes_on_as_long_as_the_cpu_does() {
+    let Some(cuda) = crate::cuda() else { return };
+    let kspace = scan((4, 48, 40));
+    let maps = maps(&kspace, 1, &Host).maps;
+    let seen = fft2c(&combine::spread(&maps, &combine::apply(&maps, &Host.transform(&kspace).unwrap())));
+    let mask: Vec<bool> = (0..48).map(|row| row % 3 == 1 || (16..32).contains(&row)).collect();
+    let filled = Array3::from_shape_fn(seen.dim(), |at| if mask[at.1] { seen[at] } else { seen[at] * 0.7 });
+    let mut longer = 0;
+    for noise_variance in [1e-3, 1e-4, 1e-5] {
+        let problem = sparse::Problem {
+            kspace: &filled,
+            mask: &mask,
+            range: (1, 46),
+            noise_variance,
+            error_variance: &Array2::from_elem((48, 40), 1e-2),
+            maps: &maps,
+        };
+        let options = sparse::Options::default();
+        let few = sparse::Options { most: options.iterations, ..options };
+        let (found, expected) = (cuda.imaging().refine(&problem, &options), Host.refine(&problem, &options).unwrap());
+        longer += usize::from(expected != Host.refine(&problem, &few).unwrap());
+        let error = apart(&found.unwrap(), &expected);
+        assert!(error < 1e-4, "noise variance {noise_variance}: {error}");
+    }
+    assert!((1..3).contains(&longer), "{longer} of 3 with more steps");
 }

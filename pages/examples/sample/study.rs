@@ -244,7 +244,7 @@ fn manifest(slices: usize, doubtful: bool) -> Manifest {
         method: Method::Auto,
         refine: Refine::Sparse,
         images: ImageOptions::default(),
-        parameters: [("iterations", json!(500)), ("learning_rate", json!(0.01)), ("hidden_features", json!([32, 8])), ("kernel_1", json!([2, 7])), ("ensemble", json!(1)), ("slab", json!(3)), ("warm", json!(0.25)), ("refits", json!(2)), ("sparse_iterations", json!(20)), ("sparse_threshold", json!(0.22)), ("maps_window", json!(6))]
+        parameters: [("iterations", json!(500)), ("learning_rate", json!(0.01)), ("hidden_features", json!([32, 8])), ("kernel_1", json!([2, 7])), ("ensemble", json!(1)), ("slab", json!(3)), ("warm", json!(0.25)), ("refits", json!(2)), ("sparse_iterations", json!(20)), ("sparse_iterations_most", json!(60)), ("sparse_threshold", json!(0.22)), ("maps_window", json!(6))]
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
         seed: 0,

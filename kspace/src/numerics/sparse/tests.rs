@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::numerics::Host;
-use crate::numerics::combine::{rss, spread};
-use crate::numerics::fft::ifft2c;
+use crate::numerics::combine::{apply, rss, spread};
+use crate::numerics::fft::{Plane, fft2c, ifft2c};
 use crate::numerics::metrics::psnr;
 use crate::numerics::testing::{sample, scan};
 use crate::numerics::{espirit, nwg};
@@ -76,33 +76,36 @@ struct Case {
     maps: espirit::Maps,
 }
 
-fn case(noise: f32, until: usize) -> Case {
-    let full = scan(8, 120, 96, noise);
+fn case(coils: usize, noise: f32, until: usize) -> Case {
+    let full = scan(coils, 120, 96, noise);
     let (kspace, mask, sampling) = sample(&full, 4, 0, 24, until);
     let filled = nwg::fill(&kspace, &mask, &sampling, &nwg::Options::default()).unwrap();
     let region = kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..]);
     let maps = espirit::maps(region, filled.noise_variance, (120, 96), &espirit::Options::default(), &Host).unwrap();
-    Case { truth: rss(&ifft2c(&scan(8, 120, 96, 0.0))), mask, sampling, filled, maps }
+    Case { truth: rss(&ifft2c(&scan(coils, 120, 96, 0.0))), mask, sampling, filled, maps }
 }
 
 impl Case {
-    fn refined(&self, options: &Options) -> Array3<Complex32> {
-        let problem = Problem {
+    fn problem(&self) -> Problem<'_> {
+        Problem {
             kspace: &self.filled.kspace,
             mask: &self.mask,
             range: (self.sampling.first, self.sampling.last),
             noise_variance: self.filled.noise_variance,
             error_variance: &self.filled.error_variance,
             maps: &self.maps.maps,
-        };
-        spread(&self.maps.maps, &refine(&problem, options))
+        }
+    }
+
+    fn refined(&self, options: &Options) -> Array3<Complex32> {
+        spread(&self.maps.maps, &refine(&self.problem(), options))
     }
 }
 
 #[test]
 fn images_get_better_at_any_noise_level() {
     for noise in [0.003, 0.03, 0.1] {
-        let case = case(noise, 120);
+        let case = case(8, noise, 120);
         let before = psnr(&rss(&ifft2c(&case.filled.kspace)), &case.truth);
         let after = psnr(&rss(&case.refined(&Options::default())), &case.truth);
         assert!(after > before + 0.3, "noise {noise}: {before} to {after} dB");
@@ -111,7 +114,7 @@ fn images_get_better_at_any_noise_level() {
 
 #[test]
 fn seeds_differ_little_and_the_same_seed_gives_the_same_bits() {
-    let case = case(0.03, 120);
+    let case = case(8, 0.03, 120);
     let image = |seed: u64| rss(&case.refined(&Options { seed, ..Options::default() }));
     let first = image(0);
     assert_eq!(first, image(0));
@@ -126,8 +129,8 @@ fn seeds_differ_little_and_the_same_seed_gives_the_same_bits() {
 
 #[test]
 fn what_was_never_measured_stays_nearly_empty() {
-    let case = case(0.01, 90);
-    let found = crate::numerics::fft::fft2c(&case.refined(&Options::default()));
+    let case = case(8, 0.01, 90);
+    let found = fft2c(&case.refined(&Options::default()));
     let line_energy = |line: usize| crate::numerics::testing::energy(&found, line);
     let beyond: f32 = (case.sampling.last + 1..120).map(line_energy).sum();
     let mirrored: f32 = (0..120 - case.sampling.last - 1).map(line_energy).sum();
@@ -136,7 +139,62 @@ fn what_was_never_measured_stays_nearly_empty() {
 
 #[test]
 fn no_steps_give_the_combined_fill() {
-    let case = case(0.01, 120);
-    let none = case.refined(&Options { iterations: 0, ..Options::default() });
+    let case = case(8, 0.01, 120);
+    let none = case.refined(&Options { iterations: 0, most: 0, ..Options::default() });
     assert!(psnr(&rss(&none), &rss(&ifft2c(&case.filled.kspace))) > 40.0);
+}
+
+#[test]
+fn an_image_that_still_moves_has_more_steps_where_it_explains_the_samples() {
+    let few = Options { most: Options::default().iterations, ..Options::default() };
+    let images = |coils: usize, noise: f32| {
+        let case = case(coils, noise, 120);
+        [few, Options::default()].map(|options| rss(&case.refined(&options))).map(|image| psnr(&image, &case.truth))
+    };
+    for (coils, noise, gain) in [(4, 0.003, 0.3), (6, 0.002, 0.7), (8, 0.003, 1.0)] {
+        let [few, enough] = images(coils, noise);
+        assert!(enough > few + gain, "{coils} coils, noise {noise}: {few} and {enough} dB");
+    }
+    // The first does not move any more, the second is far from its samples.
+    for (coils, noise) in [(8, 0.03), (4, 0.0003)] {
+        let [few, enough] = images(coils, noise);
+        assert!(few == enough, "{coils} coils, noise {noise}: {few} and {enough} dB");
+    }
+}
+
+#[test]
+fn an_image_is_the_last_when_it_moves_little_or_does_not_explain_its_samples() {
+    let (mask, error_variance, maps) = (vec![true, false, true], Array2::zeros((3, 5)), Array4::zeros((1, 2, 3, 5)));
+    let problem = Problem {
+        kspace: &Array3::zeros((2, 3, 5)),
+        mask: &mask,
+        range: (0, 2),
+        noise_variance: 4.0,
+        error_variance: &error_variance,
+        maps: &maps,
+    };
+    let image = |value: f32| vec![Complex32::new(value, 0.0); 15];
+    let ends = |moved: f32, misfit: Option<f64>| {
+        let mut course = Course::new(&problem, &image(0.0), &Options::default());
+        assert_eq!(course.ends(&image(7.0), || Err("nothing to compare with")), Ok(false));
+        course.ends(&image(7.0 + moved), || misfit.ok_or("nothing to ask for"))
+    };
+    assert_eq!(ends(1.9, None), Ok(true));
+    // Of 20 acquired samples, whose noise has an energy of 80.
+    assert_eq!(ends(2.1, Some(1.43 * 80.0)), Ok(false));
+    assert_eq!(ends(2.1, Some(1.45 * 80.0)), Ok(true));
+}
+
+#[test]
+fn details_shrink_by_the_noise_alone_once_the_fill_was_made_good() {
+    let case = case(4, 0.003, 120);
+    let combined = case.refined(&Options { iterations: 0, most: 0, ..Options::default() });
+    let image = apply(&case.maps.maps, &combined);
+    let course = Course::new(&case.problem(), image.as_slice().unwrap(), &Options::default());
+    let later = 0.22 * (case.filled.noise_variance as f32).sqrt();
+    assert!(course.threshold(0) > 1.2 * later);
+    assert_eq!(course.threshold(19), course.threshold(0));
+    assert!((course.threshold(20) / later - 1.0).abs() < 1e-5);
+    let looks: Vec<usize> = (0..60).filter(|done| course.looks(*done)).collect();
+    assert_eq!(looks, [10, 20, 30, 40, 50]);
 }
