@@ -8,8 +8,9 @@ use crate::raki::{Backend, Cpu};
 
 /// A backend and how it came to be chosen.
 pub struct Chosen {
-    /// The backend.
-    pub backend: Box<dyn Backend>,
+    /// The backend, for the rest of the process: what a failed device holds cannot be given back, and cudarc panics at the attempt, which
+    /// would take the place of the error to report.
+    pub backend: &'static dyn Backend,
     /// Its name in the manifest: `cpu` or `cuda:0`.
     pub name: String,
     /// The choice and its reason.
@@ -36,23 +37,23 @@ pub fn choose(preference: DevicePreference) -> Result<Chosen, JobError> {
 fn cpu(reason: String) -> Chosen {
     let name = "cpu".to_owned();
     let decision = Decision { what: "device".to_owned(), choice: name.clone(), reason };
-    Chosen { backend: Box::new(Cpu), name, decision }
+    Chosen { backend: &Cpu, name, decision }
 }
 
-fn on_cuda(backend: Box<dyn Backend>, reason: &str) -> Chosen {
+fn on_cuda(backend: &'static dyn Backend, reason: &str) -> Chosen {
     let name = "cuda:0".to_owned();
     let decision = Decision { what: "device".to_owned(), choice: name.clone(), reason: reason.to_owned() };
     Chosen { backend, name, decision }
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda() -> Result<Box<dyn Backend>, String> {
+fn cuda() -> Result<&'static dyn Backend, String> {
     Err("this program was built without CUDA, build it with --features cuda".to_owned())
 }
 
 /// The first GPU. The driver is looked for before candle is asked, since candle panics without one.
 #[cfg(feature = "cuda")]
-fn cuda() -> Result<Box<dyn Backend>, String> {
+fn cuda() -> Result<&'static dyn Backend, String> {
     const DRIVER: &str = "libcuda.so.1";
     // SAFETY: the driver is a system library whose initialisers are run by every program that uses CUDA.
     unsafe { libloading::Library::new(DRIVER) }
@@ -61,7 +62,9 @@ fn cuda() -> Result<Box<dyn Backend>, String> {
         let device = candle_core::Device::new_cuda(0)
             .map_err(|error| format!("the CUDA driver refused the first GPU ({error})"))?;
         let backend = crate::raki::TensorBackend::new(device);
-        backend.map(|backend| Box::new(backend) as _).map_err(|error| format!("the first GPU cannot be used ({error})"))
+        backend
+            .map(|backend| Box::leak(Box::new(backend)) as _)
+            .map_err(|error| format!("the first GPU cannot be used ({error})"))
     };
     // A missing cuBLAS, cuFFT or cuRAND is a panic as well.
     std::panic::catch_unwind(backend).unwrap_or_else(|_| {

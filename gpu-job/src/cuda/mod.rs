@@ -19,9 +19,7 @@ use self::imaging::{Images, Transform};
 pub(crate) use self::launch::{blocks, each, number};
 use self::products::Gather;
 use crate::error::JobError;
-
-/// Slices that use the device at a time.
-const LANES: usize = 4;
+use crate::raki::tensor::LANES;
 
 pub(crate) type Outcome<T> = Result<T, candle_core::Error>;
 

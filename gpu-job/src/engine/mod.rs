@@ -310,7 +310,8 @@ impl Engine<'_> {
     #[must_use]
     pub fn group_size(&self, samplings: &[Sampling], shape: &Shape) -> usize {
         let bytes = if self.recipe.trains() { networks::problem_bytes(self.recipe, samplings, shape) } else { None };
-        let suited = bytes.map_or_else(rayon::current_num_threads, |bytes| self.backend.group(bytes));
+        let kspace = size_of::<Complex32>() * shape.coils * shape.ky * shape.kx;
+        let suited = bytes.map_or_else(rayon::current_num_threads, |bytes| self.backend.group(bytes, kspace));
         // Slices that share networks are computed together.
         suited.next_multiple_of(self.recipe.slab.max(1)).max(1)
     }

@@ -140,12 +140,11 @@ impl Engine<'_> {
             };
             steps += self.train(works, &warm, &training, |at| start.get(&at).cloned(), &mut fits)?;
         }
-        for (at, trainer) in trainers.into_iter().enumerate() {
-            let Some(trainer) = trainer else { continue };
-            if let Some(fit) = fits.get(&at).or_else(|| fits.get(&trainer)) {
-                self.fill(&mut works[at], fit)?;
-            }
-        }
+        // Side by side: beside a GPU, most of a fill is on one core.
+        works.par_iter_mut().zip(trainers).enumerate().try_for_each(|(at, (work, trainer))| {
+            let fit = trainer.and_then(|trainer| fits.get(&at).or_else(|| fits.get(&trainer)));
+            fit.map_or(Ok(()), |fit| self.fill(work, fit))
+        })?;
         // Slices that shared networks or had nothing to fill are done as well.
         let share = |work: &Work| self.training_steps(&work.slice.sampling, work.slice.kspace.dim().0);
         self.progress.advance(works.iter().map(share).sum::<u64>().saturating_sub(steps));

@@ -66,7 +66,8 @@ pub struct Fit {
     pub loss: f64,
     /// Steps done, and the same norm over the window of that step, scaled to all columns.
     pub curve: Vec<(u32, f64)>,
-    /// Whether training failed: weights or loss are not finite, or zeros would predict better. Such networks are not to be used.
+    /// Whether training failed: weights or loss are not finite, or zeros would predict better, which beside a linear method are that method
+    /// alone. Such networks are not to be used.
     pub diverged: bool,
 }
 
@@ -86,8 +87,8 @@ impl Fit {
 /// Where the networks are trained and run. All backends compute the same function and the same gradient; only the
 /// order of floating-point operations differs.
 pub trait Backend: Send + Sync {
-    /// How many problems of this size, by [`Problem::size`], are best trained together.
-    fn group(&self, problem_bytes: usize) -> usize;
+    /// How many problems of `problem` bytes, by [`Problem::size`], are best trained together, in a scan with `kspace` bytes a slice.
+    fn group(&self, problem: usize, kspace: usize) -> usize;
 
     /// Whether it leaves the cores of the CPU free, which can do something else meanwhile.
     fn apart(&self) -> bool {

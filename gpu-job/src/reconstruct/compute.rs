@@ -36,7 +36,7 @@ pub(super) fn all<R: ReadAt>(
     progress: &dyn Progress,
     (checkpoint, identity): (&Checkpoint<'_>, Identity),
 ) -> Result<All, JobError> {
-    let backend = chosen.map_or(&Cpu as _, |chosen| chosen.backend.as_ref());
+    let backend = chosen.map_or(&Cpu as _, |chosen| chosen.backend);
     let engine = Engine { recipe: &plan.recipe, backend, progress };
     let samplings: Vec<Sampling> = reader.meta.entries.iter().map(|entry| entry.sampling).collect();
     let coils = reader.shape.coils;

@@ -146,7 +146,7 @@ impl Study {
         let mut sections = Vec::with_capacity(samplings.len());
         for (cell, lines) in samplings {
             (sampled.cell, sampled.lines) = (cell, lines);
-            let run = |choice: &Choice| self.row(*choice, &sampled, settings.seed, chosen.backend.as_ref(), progress);
+            let run = |choice: &Choice| self.row(*choice, &sampled, settings.seed, chosen.backend, progress);
             let methods = choices.iter().map(run).collect::<Result<_>>()?;
             sections.push(self.section(&sampled, methods));
         }

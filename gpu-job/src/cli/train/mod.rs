@@ -66,7 +66,7 @@ pub fn train(base: &Path, progress: &dyn Progress) -> Result<(), JobError> {
     for (number, path) in files(&base.join("input/data"))?.iter().enumerate() {
         let training = Training {
             settings: &settings,
-            backend: chosen.backend.as_ref(),
+            backend: chosen.backend,
             variables: &variables,
             figures: &figures,
             prefix: format!("file{number}"),

@@ -12,6 +12,7 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 #[cfg(feature = "cuda")]
 use kspace::numerics::{Host, imaging::Imaging, nwg::Products};
+use rayon::prelude::*;
 
 use self::ops::Op;
 use super::layout::{Domain, Layout, TAPS};
@@ -23,9 +24,14 @@ use super::{Backend, Fit};
 use crate::error::JobError;
 use crate::progress::Progress;
 
-/// Memory that the problems of a group may take by [`Problem::size`]: 16 GB hold them beside the linear kernels of other slices and
-/// CUDA itself.
-const GROUP_BYTES: usize = 10 << 30;
+/// Memory for the problems of a group, by [`Problem::size`], and the images of other slices beside them: of 16 GB, CUDA itself, its libraries
+/// and what cannot be used between two pieces take the rest.
+const MEMORY: usize = 12 << 30;
+/// Slices that have linear kernels or images on the device at a time, beside the training.
+pub(crate) const LANES: usize = 4;
+/// Memory of one of them over that of its k-space, at most: refinement with two maps, which are there twice while they are shifted, as
+/// the samples are, coil images, and what cuFFT works in.
+const LANE: usize = 8;
 /// This many slices fill the largest GPUs with work. The images of three groups are in the memory of the machine at a time.
 const GROUP_MOST: usize = 16;
 /// Valid columns predicted together.
@@ -199,21 +205,31 @@ impl TensorBackend {
         })
     }
 
-    /// Weights in front of zeros for the two means of Adam, `[3, weight]` of each layer.
-    fn states(&self, weights: &[Weights]) -> candle_core::Result<Layers> {
-        let state = |layer: usize| {
-            let mut all: Vec<f32> = weights.iter().flat_map(|w| w.layers[layer].iter().copied()).collect();
+    /// Weights of several problems, `[1, weight]` of each layer.
+    fn upload(&self, weights: &[Weights]) -> candle_core::Result<Layers> {
+        let layer = |at: usize| {
+            let all = weights.iter().map(|weights| weights.layers[at].as_slice()).collect::<Vec<_>>().concat();
             let count = all.len();
-            all.resize(3 * count, 0.0);
-            Tensor::from_vec(all, (3, count), &self.device)
+            Tensor::from_vec(all, (1, count), &self.device)
         };
-        Ok([state(0)?, state(1)?, state(2)?])
+        Ok([layer(0)?, layer(1)?, layer(2)?])
     }
 
-    /// The weights in states, not copied.
-    fn views(batch: Batch, states: &Layers) -> candle_core::Result<Layers> {
+    /// Weights in front of zeros for the two means of Adam, `[3, weight]` of each layer.
+    fn states(&self, weights: &[Weights]) -> candle_core::Result<Layers> {
+        let state = |weights: Tensor| {
+            let state = Tensor::zeros((3, weights.elem_count()), DType::F32, &self.device)?;
+            state.slice_set(&weights, 0, 0)?;
+            Ok::<_, candle_core::Error>(state)
+        };
+        let [first, second, third] = self.upload(weights)?;
+        Ok([state(first)?, state(second)?, state(third)?])
+    }
+
+    /// The weights at the beginning of `layers`, not copied.
+    fn views(batch: Batch, layers: &Layers) -> candle_core::Result<Layers> {
         let [first, second, third] = batch.shapes();
-        let view = |at: usize, shape| states[at].narrow(0, 0, 1)?.reshape(shape);
+        let view = |at: usize, shape| layers[at].narrow(0, 0, 1)?.reshape(shape);
         Ok([view(0, first)?, view(1, second)?, view(2, third)?])
     }
 
@@ -225,8 +241,10 @@ impl TensorBackend {
     }
 
     fn data(&self, problems: &[Problem]) -> candle_core::Result<Data> {
-        let planes: Vec<f32> = problems.iter().flat_map(|p| p.planes.samples()).copied().collect();
-        let references: Vec<f32> = problems.iter().flat_map(|p| p.targets.iter().chain(&p.weights)).copied().collect();
+        let planes: Vec<f32> = problems.iter().map(|problem| problem.planes.samples()).collect::<Vec<_>>().concat();
+        let references: Vec<&[f32]> =
+            problems.iter().flat_map(|problem| [problem.targets.as_slice(), &problem.weights]).collect();
+        let references = references.concat();
         let (planes_count, references_count) = (planes.len(), references.len());
         Ok(Data {
             planes: Tensor::from_vec(planes, planes_count, &self.device)?,
@@ -236,8 +254,8 @@ impl TensorBackend {
 }
 
 impl Backend for TensorBackend {
-    fn group(&self, problem_bytes: usize) -> usize {
-        (GROUP_BYTES / problem_bytes.max(1)).clamp(1, GROUP_MOST)
+    fn group(&self, problem: usize, kspace: usize) -> usize {
+        (MEMORY.saturating_sub(LANES * LANE * kspace) / problem.max(1)).clamp(1, GROUP_MOST)
     }
 
     fn apart(&self) -> bool {
@@ -258,7 +276,7 @@ impl Backend for TensorBackend {
         let (layout, domain, networks) = (problem.layout, problem.domain, weights.networks);
         let batch = Batch { layout, domain, problems: 1, networks, columns: window.len(), first: window.start };
         let data = self.data(std::slice::from_ref(problem))?;
-        let layers = Self::views(batch, &self.states(std::slice::from_ref(weights))?)?;
+        let layers = Self::views(batch, &self.upload(std::slice::from_ref(weights))?)?;
         let scratch = batch.scratch(&self.device)?;
         let gradient = batch.gradient(&layers, &batch.patches(&data.planes)?, &data.references, &scratch)?;
         let gradient = Self::weights(batch, &gradient)?.pop();
@@ -278,7 +296,8 @@ impl Backend for TensorBackend {
         let whole = Batch { layout, domain, problems: problems.len(), networks, columns: all, first: 0 };
         let data = self.data(problems)?;
         let patches = whole.patches(&data.planes)?;
-        let initial: Vec<Weights> = problems.iter().map(|problem| problem.initial(parameters, 0..networks)).collect();
+        let initial: Vec<Weights> =
+            problems.par_iter().map(|problem| problem.initial(parameters, 0..networks)).collect();
         let states = self.states(&initial)?;
         let layers = Self::views(whole, &states)?;
         let columns = parameters.columns(domain);
@@ -304,8 +323,9 @@ impl Backend for TensorBackend {
             progress.advance((problems.len() * networks) as u64);
         }
         let losses = whole.all_losses(columns, &layers, &patches, &data.references)?;
-        let fits = Self::weights(whole, &layers)?.into_iter().zip(losses.chunks(networks)).zip(problems).zip(curves);
-        let fit = |(((weights, losses), problem), curve): (((_, &[f64]), _), _)| {
+        let weights = Self::weights(whole, &layers)?;
+        let fits = problems.par_iter().zip(weights).zip(losses.par_chunks(networks)).zip(curves);
+        let fit = |(((problem, weights), losses), curve): (((_, _), &[f64]), _)| {
             Fit::new(problem, weights, losses.iter().sum(), curve, columns)
         };
         Ok(fits.map(fit).collect())
@@ -314,7 +334,7 @@ impl Backend for TensorBackend {
     fn predict(&self, weights: &Weights, planes: &Planes) -> Result<Vec<f32>, JobError> {
         let (layout, domain, networks) = (planes.layout(), planes.domain(), weights.networks);
         let whole = Batch { layout, domain, problems: 1, networks, columns: domain.valid_columns(), first: 0 };
-        let layers = Self::views(whole, &self.states(std::slice::from_ref(weights))?)?;
+        let layers = Self::views(whole, &self.upload(std::slice::from_ref(weights))?)?;
         let planes = Tensor::from_slice(planes.samples(), planes.samples().len(), &self.device)?;
         let mut parts = Vec::new();
         for start in (0..whole.columns).step_by(COLUMNS) {
