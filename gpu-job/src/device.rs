@@ -51,9 +51,16 @@ fn cuda() -> Result<&'static dyn Backend, String> {
     Err("this program was built without CUDA, build it with --features cuda".to_owned())
 }
 
-/// The first GPU. The driver is looked for before candle is asked, since candle panics without one.
+/// The first GPU, the same at every call.
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<&'static dyn Backend, String> {
+    static FOUND: std::sync::OnceLock<Result<&'static dyn Backend, String>> = std::sync::OnceLock::new();
+    FOUND.get_or_init(find_cuda).clone()
+}
+
+/// The driver is looked for before candle is asked, since candle panics without one.
+#[cfg(feature = "cuda")]
+fn find_cuda() -> Result<&'static dyn Backend, String> {
     const DRIVER: &str = "libcuda.so.1";
     // SAFETY: the driver is a system library whose initialisers are run by every program that uses CUDA.
     unsafe { libloading::Library::new(DRIVER) }

@@ -55,7 +55,7 @@ extern "C" __global__ void residual(float2 *to, Index count, Sizes s, const floa
     }
 }
 
-// Energy of each row.
+// Sums of the squared magnitudes of each row, [plane, row].
 extern "C" __global__ void energy(float *to, Index count, Sizes s, const float2 *planes) {
     for EACH(i, count) {
         float value = 0.0f;

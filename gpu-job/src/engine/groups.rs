@@ -100,13 +100,16 @@ impl Engine<'_> {
         to_image: &SyncSender<Vec<Work>>,
         clock: &mut Clock,
     ) -> Result<(), JobError> {
+        // Workers of its own: in a shared pool, what this thread shares out would wait until all that the other steps have is done.
+        let workers =
+            rayon::ThreadPoolBuilder::new().build().map_err(|error| JobError::Transient(error.to_string()))?;
         loop {
             let watch = Stopwatch::start();
             let Ok(works) = filled.recv() else { return Ok(()) };
             clock.fill += watch.spent();
             let mut works = works?;
             let watch = Stopwatch::start();
-            self.networks(&mut works)?;
+            workers.install(|| self.networks(&mut works))?;
             clock.train += watch.spent();
             let watch = Stopwatch::start();
             if to_image.send(works).is_err() {

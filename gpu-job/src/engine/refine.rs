@@ -28,7 +28,7 @@ impl Engine<'_> {
         let problem = sparse::Problem {
             kspace: filled,
             mask: &slice.mask,
-            range: (sampling.first, sampling.last),
+            range: sparse::range(sampling, rows),
             noise_variance: nwg.noise_variance,
             error_variance: &nwg.error_variance,
             maps: &maps.maps,

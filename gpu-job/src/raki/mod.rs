@@ -87,8 +87,8 @@ impl Fit {
 /// Where the networks are trained and run. All backends compute the same function and the same gradient; only the
 /// order of floating-point operations differs.
 pub trait Backend: Send + Sync {
-    /// How many problems of `problem` bytes, by [`Problem::size`], are best trained together, in a scan with `kspace` bytes a slice.
-    fn group(&self, problem: usize, kspace: usize) -> usize;
+    /// How many problems of `problem_bytes`, by [`Problem::size`], are best trained together, in a scan with `kspace_bytes` a slice.
+    fn group(&self, problem_bytes: usize, kspace_bytes: usize) -> usize;
 
     /// Whether it leaves the cores of the CPU free, which can do something else meanwhile.
     fn apart(&self) -> bool {

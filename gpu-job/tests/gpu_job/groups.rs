@@ -18,8 +18,8 @@ impl Backend for Elsewhere {
         true
     }
 
-    fn group(&self, problem: usize, kspace: usize) -> usize {
-        Cpu.group(problem, kspace)
+    fn group(&self, problem_bytes: usize, kspace_bytes: usize) -> usize {
+        Cpu.group(problem_bytes, kspace_bytes)
     }
 
     fn gradient(&self, problem: &Problem, weights: &Weights, window: Range<usize>) -> Result<(f64, Weights), JobError> {

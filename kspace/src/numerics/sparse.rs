@@ -13,7 +13,7 @@
 //! alone blur scans of high SNR. Every step shifts the grid of the wavelets by a seeded amount, so that no block pattern is left.
 //!
 //! Where there is little noise, 20 steps are not enough. More follow, by tens, as long as ten of them move the image by more than its noise and
-//! it explains the acquired samples; details shrink by 0.22 sigma then, since what made them large, the error of the fill, is gone.
+//! it explains the acquired samples to twice theirs; details shrink by 0.22 sigma then, since what made them large, the error of the fill, is gone.
 
 mod course;
 mod model;
@@ -21,8 +21,10 @@ mod shrink;
 
 use std::convert::Infallible;
 
+use contract::prepared::Sampling;
 use ndarray::{Array2, Array3, Array4};
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 pub use self::course::Course;
@@ -36,7 +38,7 @@ pub const LEVELS: usize = 4;
 /// Strength and length of the refinement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// Steps, at least.
+    /// Steps, at least; further ones come by tens.
     pub iterations: usize,
     /// Steps, at most, of an image that still moves.
     pub most: usize,
@@ -60,7 +62,7 @@ pub struct Problem<'a> {
     pub kspace: &'a Array3<Complex32>,
     /// Acquired lines.
     pub mask: &'a [bool],
-    /// First and last acquired line; beyond them k-space stays empty.
+    /// First and last of the lines that the image has, see [`range`]; beyond them k-space stays empty.
     pub range: (usize, usize),
     /// Noise variance of an acquired sample.
     pub noise_variance: f64,
@@ -68,6 +70,15 @@ pub struct Problem<'a> {
     pub error_variance: &'a Array2<f32>,
     /// `[map, coil, y, x]`, at most unit length over the coils.
     pub maps: &'a Array4<Complex32>,
+}
+
+/// First and last of the lines that an image of so many lines has. A grid ends up to R - 1 lines before k-space does: these are missing as others
+/// are. More of them, or zeros around a smaller k-space, were never meant to be acquired.
+#[must_use]
+pub const fn range(sampling: &Sampling, lines: usize) -> (usize, usize) {
+    let first = if sampling.first < sampling.acceleration { 0 } else { sampling.first };
+    let ends = sampling.last + sampling.acceleration >= lines;
+    (first, if ends && lines > 0 { lines - 1 } else { sampling.last })
 }
 
 impl Problem<'_> {
@@ -103,8 +114,14 @@ pub struct Turn {
 pub fn turns(options: &Options) -> impl Iterator<Item = Turn> + use<> {
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
     let mut pace = 1f32;
-    (0..options.most).map(move |_| {
-        let shift = (random.random_range(0..1usize << LEVELS), random.random_range(0..1usize << LEVELS));
+    // Every shift of an axis once in so many steps: with shifts drawn one by one images differ twice as much with the seed.
+    let mut shifts = [(); 2].map(|()| std::array::from_fn::<usize, { 1 << LEVELS }, _>(|shift| shift));
+    (0..options.most.max(options.iterations)).map(move |done| {
+        let at = done % shifts[0].len();
+        if at == 0 {
+            shifts.iter_mut().for_each(|shifts| shifts.shuffle(&mut random));
+        }
+        let shift = (shifts[0][at], shifts[1][at]);
         let next = 0.5 * (1.0 + (1.0 + 4.0 * pace * pace).sqrt());
         let momentum = (pace - 1.0) / next;
         pace = next;

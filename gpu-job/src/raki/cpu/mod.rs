@@ -59,7 +59,7 @@ fn groups(networks: usize) -> impl IndexedParallelIterator<Item = Range<usize>> 
 }
 
 impl Backend for Cpu {
-    fn group(&self, _problem: usize, _kspace: usize) -> usize {
+    fn group(&self, _problem_bytes: usize, _kspace_bytes: usize) -> usize {
         rayon::current_num_threads()
     }
 

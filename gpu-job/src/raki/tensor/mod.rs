@@ -3,19 +3,21 @@
 //! Eight matrix products and ten fused operations a step, however many problems there are. Products run in TF32 on
 //! CUDA, which changes images by less than the seed does.
 
+mod batch;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod ops;
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 #[cfg(feature = "cuda")]
 use kspace::numerics::{Host, imaging::Imaging, nwg::Products};
 use rayon::prelude::*;
 
+use self::batch::{Batch, Layers};
 use self::ops::Op;
-use super::layout::{Domain, Layout, TAPS};
 use super::parameters::Parameters;
 use super::patches::{Planes, Problem};
 use super::schedule::{Steps, is_point};
@@ -29,9 +31,10 @@ use crate::progress::Progress;
 const MEMORY: usize = 12 << 30;
 /// Slices that have linear kernels or images on the device at a time, beside the training.
 pub(crate) const LANES: usize = 4;
-/// Memory of one of them over that of its k-space, at most: refinement with two maps, which are there twice while they are shifted, as
-/// the samples are, coil images, and what cuFFT works in.
+/// Memory of one of them: refinement with two maps, which are there twice while they are shifted, as the samples are, coil images and what
+/// cuFFT works in, over that of its k-space; and what the linear kernels gather at a time, with the workspace of cuBLAS.
 const LANE: usize = 8;
+const LANE_LEAST: usize = 128 << 20;
 /// This many slices fill the largest GPUs with work. The images of three groups are in the memory of the machine at a time.
 const GROUP_MOST: usize = 16;
 /// Valid columns predicted together.
@@ -40,140 +43,11 @@ const COLUMNS: usize = 64;
 /// A candle device.
 pub struct TensorBackend {
     device: Device,
+    /// Held by a prediction. Threads have streams of their own, which must not share the workspace of candle's cuBLAS; and memory is bounded
+    /// for one of them.
+    predicting: Mutex<()>,
     #[cfg(feature = "cuda")]
     kernels: Option<crate::cuda::Kernels>,
-}
-
-/// Layers: 1 is `[problem, network * hidden 1, input]`, 2 and 3 `[problem * network, out, in]`.
-type Layers = [Tensor; 3];
-
-/// Sizes of a batch and its window of columns.
-#[derive(Debug, Clone, Copy)]
-struct Batch {
-    layout: Layout,
-    domain: Domain,
-    problems: usize,
-    /// Of one problem.
-    networks: usize,
-    columns: usize,
-    /// First valid column of the window.
-    first: usize,
-}
-
-/// What the backward pass needs of the forward pass.
-struct Forward {
-    hidden_1: Tensor,
-    hidden_2: Tensor,
-    taps: Tensor,
-}
-
-/// What a step writes besides its products.
-struct Scratch {
-    residual: Tensor,
-    taps: Tensor,
-}
-
-impl Batch {
-    fn over(self, window: &Range<usize>) -> Self {
-        Self { columns: window.len(), first: window.start, ..self }
-    }
-
-    const fn nets(&self) -> usize {
-        self.problems * self.networks
-    }
-
-    const fn positions(&self) -> usize {
-        self.domain.positions(self.columns)
-    }
-
-    /// Samples of one output.
-    const fn samples(&self) -> usize {
-        self.columns * self.domain.rows()
-    }
-
-    fn shapes(&self) -> [(usize, usize, usize); 3] {
-        let [hidden_1, hidden_2] = self.layout.hidden;
-        [
-            (self.problems, self.networks * hidden_1, self.layout.inputs()),
-            (self.nets(), hidden_2, hidden_1),
-            (self.nets(), TAPS * self.layout.outputs(), hidden_2),
-        ]
-    }
-
-    /// Patches `[problem, position, input]` of planes `[problem, channel, line, kx]`.
-    fn patches(self, planes: &Tensor) -> candle_core::Result<Tensor> {
-        let shape = (self.problems, self.positions(), self.layout.inputs());
-        let patches = Tensor::zeros(shape, DType::F32, planes.device())?;
-        patches.inplace_op2(planes, &Op::Patches(self))?;
-        Ok(patches)
-    }
-
-    /// `patches` is `[problem, position, input]`; taps `[problem * network, tap * output, position]`.
-    fn forward(self, layers: &Layers, patches: &Tensor) -> candle_core::Result<Forward> {
-        let hidden_1 = layers[0].matmul(&patches.t()?)?;
-        hidden_1.inplace_op1(&Op::Relu)?;
-        let hidden_1 = hidden_1.reshape((self.nets(), self.layout.hidden[0], self.positions()))?;
-        let hidden_2 = layers[1].matmul(&hidden_1)?;
-        hidden_2.inplace_op1(&Op::Relu)?;
-        let taps = layers[2].matmul(&hidden_2)?;
-        Ok(Forward { hidden_1, hidden_2, taps })
-    }
-
-    fn scratch(self, device: &Device) -> candle_core::Result<Scratch> {
-        let zeros = |shape| Tensor::zeros(shape, DType::F32, device);
-        let residual = zeros((self.nets(), 1, self.output() + 1))?;
-        Ok(Scratch { residual, taps: zeros((self.nets(), TAPS * self.layout.outputs(), self.positions()))? })
-    }
-
-    /// Gradient; the losses stay at the end of the residuals. `patches` is of the window, `references` of all columns.
-    fn gradient(
-        self,
-        layers: &Layers,
-        patches: &Tensor,
-        references: &Tensor,
-        scratch: &Scratch,
-    ) -> candle_core::Result<Layers> {
-        let Forward { hidden_1, hidden_2, taps } = self.forward(layers, patches)?;
-        scratch.residual.inplace_op3(&taps, references, &Op::Residual(self))?;
-        scratch.taps.inplace_op2(&scratch.residual, &Op::Spread(self))?;
-        let layer_3 = scratch.taps.matmul(&hidden_2.t()?)?;
-        let pulled = layers[2].t()?.matmul(&scratch.taps)?;
-        // From here on features are the gradient before their ReLU.
-        hidden_2.inplace_op2(&pulled, &Op::ThroughRelu)?;
-        let layer_2 = hidden_2.matmul(&hidden_1.t()?)?;
-        let pulled = layers[1].t()?.matmul(&hidden_2)?;
-        hidden_1.inplace_op2(&pulled, &Op::ThroughRelu)?;
-        let rows = self.networks * self.layout.hidden[0];
-        // The gradient of the patches is never formed.
-        let layer_1 = hidden_1.reshape((self.problems, rows, self.positions()))?.matmul(patches)?;
-        Ok([layer_1, layer_2, layer_3])
-    }
-
-    /// Losses `[problem * network]`, read back.
-    fn losses(self, residual: &Tensor) -> candle_core::Result<Vec<f32>> {
-        residual.narrow(2, self.output(), 1)?.flatten_all()?.to_vec1()
-    }
-
-    /// Losses `[problem * network]` over all columns, as many at a time as a step has. `self` and `patches` are of all columns.
-    fn all_losses(
-        self,
-        step: usize,
-        layers: &Layers,
-        patches: &Tensor,
-        references: &Tensor,
-    ) -> candle_core::Result<Vec<f64>> {
-        let mut squares = vec![0.0; self.nets()];
-        for start in (0..self.columns).step_by(step) {
-            let batch = self.over(&(start..(start + step).min(self.columns)));
-            let patches = patches.narrow(1, start * self.domain.rows(), batch.positions())?;
-            let residual = Tensor::zeros((self.nets(), 1, batch.output() + 1), DType::F32, patches.device())?;
-            residual.inplace_op3(&batch.forward(layers, &patches)?.taps, references, &Op::Residual(batch))?;
-            for (square, loss) in squares.iter_mut().zip(batch.losses(&residual)?) {
-                *square += f64::from(loss).powi(2);
-            }
-        }
-        Ok(squares.into_iter().map(f64::sqrt).collect())
-    }
 }
 
 /// Lines and references of problems, on the device.
@@ -200,6 +74,7 @@ impl TensorBackend {
         };
         Ok(Self {
             device,
+            predicting: Mutex::new(()),
             #[cfg(feature = "cuda")]
             kernels,
         })
@@ -254,8 +129,9 @@ impl TensorBackend {
 }
 
 impl Backend for TensorBackend {
-    fn group(&self, problem: usize, kspace: usize) -> usize {
-        (MEMORY.saturating_sub(LANES * LANE * kspace) / problem.max(1)).clamp(1, GROUP_MOST)
+    fn group(&self, problem_bytes: usize, kspace_bytes: usize) -> usize {
+        let beside = LANES * (LANE * kspace_bytes + LANE_LEAST);
+        (MEMORY.saturating_sub(beside) / problem_bytes.max(1)).clamp(1, GROUP_MOST)
     }
 
     fn apart(&self) -> bool {
@@ -334,6 +210,8 @@ impl Backend for TensorBackend {
     fn predict(&self, weights: &Weights, planes: &Planes) -> Result<Vec<f32>, JobError> {
         let (layout, domain, networks) = (planes.layout(), planes.domain(), weights.networks);
         let whole = Batch { layout, domain, problems: 1, networks, columns: domain.valid_columns(), first: 0 };
+        // Nothing is half-done after a panic: every prediction brings its own memory.
+        let _alone = self.predicting.lock().unwrap_or_else(PoisonError::into_inner);
         let layers = Self::views(whole, &self.upload(std::slice::from_ref(weights))?)?;
         let planes = Tensor::from_slice(planes.samples(), planes.samples().len(), &self.device)?;
         let mut parts = Vec::new();

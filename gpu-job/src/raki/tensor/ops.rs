@@ -10,7 +10,7 @@ use crate::raki::cpu::kernels::{adam, add, relu, residual, scaled, through_relu}
 use crate::raki::layout::{KERNEL_KY, TAPS};
 use crate::raki::schedule::Step;
 
-use super::Batch;
+use super::batch::Batch;
 
 /// A fused operation. All tensors are contiguous.
 #[derive(Debug, Clone, Copy)]

@@ -68,6 +68,7 @@ fn krylov(matrix: &Mat<c64>, floor: &impl Fn(f64) -> f64) -> Option<Mat<c64>> {
         images.subcols_mut(filled, width).copy_from(&image);
         filled += width;
         let (space, images) = (space.subcols(0, filled), images.subcols(0, filled));
+        // Before it would become too large, a last time.
         if filled >= enough || filled + width > most {
             if let Some(found) = converged(space, images, floor) {
                 return Some(found);

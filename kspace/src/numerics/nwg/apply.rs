@@ -36,7 +36,10 @@ impl Fit {
         let mut filled = Filled {
             kspace: kspace.clone(),
             noise_variance: self.noise_variance,
-            error_variance: Array2::from_elem((lines, points), self.noise_variance as f32),
+            error_variance: Array2::from_shape_fn((lines, points), |at| {
+                let signal = if mask[at.0] { 0.0 } else { energy.map[at] / self.coils as f64 };
+                signal.max(self.noise_variance) as f32
+            }),
             centre: Array2::from_shape_fn((lines, points), |at| bins[at] >= STRONG && !mask[at.0] && within(at.0)),
             calibration: (0.0, 0.0),
             region: (0, 0),

@@ -139,7 +139,8 @@ pub struct Filled {
     pub kspace: Array3<Complex32>,
     /// Complex noise variance of an acquired sample.
     pub noise_variance: f64,
-    /// `[ky, kx]`: expected variance of a filled sample's error, mean over the coils; the noise variance on acquired lines.
+    /// `[ky, kx]`: expected variance of a filled sample's error, mean over the coils; the noise variance on acquired lines, the signal where
+    /// neither is.
     pub error_variance: Array2<f32>,
     /// `[ky, kx]`: samples of the centre of k-space that were filled with the weights of the strongest ones, none with embedded
     /// calibration.

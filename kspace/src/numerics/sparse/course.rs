@@ -7,7 +7,7 @@ use crate::Complex32;
 /// Steps from a look at the image to the next.
 const ROUND: usize = 10;
 /// Deviation of the acquired samples from those of the image, over that of their noise, up to which the image explains them.
-const EXPLAINED: f64 = 1.2;
+const EXPLAINED: f64 = 2.0;
 
 /// The course of a refinement: a number of steps, then rounds of further ones as long as they are of use.
 pub struct Course {
@@ -51,15 +51,17 @@ impl Course {
         done > 0 && done.is_multiple_of(ROUND) && done + ROUND >= self.least
     }
 
-    /// Whether an image that is [looked](Self::looks) at is the last: since the look before it moved by no more than its noise, or it does not
-    /// explain the acquired samples, for errors of the model that further steps do not mend. `misfit` is the energy of what those and its own
-    /// differ by.
+    /// Whether an image that is [looked](Self::looks) at is the last: since the look before it moved by no more than the noise of a fully
+    /// sampled one, all maps together, or it does not explain the acquired samples, for errors of the model that further steps do not mend.
+    /// `misfit` is the energy of the acquired samples less those of the image.
     ///
     /// # Errors
     /// Those of `misfit`.
     pub fn ends<E>(&mut self, image: &[Complex32], misfit: impl FnOnce() -> Result<f64, E>) -> Result<bool, E> {
         let Some(before) = self.before.replace(image.to_vec()) else { return Ok(false) };
         let moved: f64 = image.iter().zip(&before).map(|(now, before)| f64::from((now - before).norm_sqr())).sum();
-        Ok(moved <= self.noise || misfit()? > self.explained)
+        // Numbers that are not finite end it as well.
+        let goes_on = moved > self.noise && misfit()? <= self.explained;
+        Ok(!goes_on)
     }
 }
