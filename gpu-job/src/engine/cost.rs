@@ -116,8 +116,8 @@ pub fn maps(options: &espirit::Options, lines: usize, [coils, rows, columns]: [u
     spectrum + each_pixel as f64 * (rows * columns) as f64
 }
 
-/// Operations of the refinement with so many maps and the steps that every image has; one of little noise has up to three times as many. A step: two transforms of every coil, two products with every map, two
-/// transforms into wavelets.
+/// Operations of the refinement with so many maps and the steps that every image has; one of little noise has up to three times as
+/// many. A step: two transforms of every coil, two products with every map, two transforms into wavelets.
 #[must_use]
 pub fn refinement(options: &sparse::Options, maps: usize, shape: [usize; 3]) -> f64 {
     let [coils, rows, columns] = shape;
