@@ -3,7 +3,8 @@
     quality.py --bin target/debug [--data FILE ...] [--only NAME ...] [--json FILE]
 
 The files are those of --data, brain8_full.h5 in the folder that the environment variable RAKI_CLOUD_DATA names, and
-synthetic scans of 12 and 32 coils, and of 8 with little noise. Figures are PSNR in dB against the fully sampled image; the last row is the mean of CPU seconds.
+synthetic scans of 12 and 32 coils, and of 8 with little noise. Figures are PSNR in dB against the fully sampled image; the
+last row is the mean of CPU seconds.
 On brain8 requirements are checked; the program ends with 1 when one is missed.
 """
 import argparse

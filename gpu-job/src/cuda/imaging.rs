@@ -264,7 +264,7 @@ impl Images {
                     // The residual is scaled for the transform that follows it in a step.
                     Outcome::Ok(energies.into_iter().map(f64::from).sum::<f64>() * area as f64)
                 };
-                if course.ends(&now, misfit)? {
+                if course.ends(now, misfit)? {
                     break;
                 }
             }

@@ -23,12 +23,11 @@ mod undersampled;
 
 /// The GPU. Where there is none, or no CUDA in the build, it says so and tests of it are skipped.
 fn cuda() -> Option<&'static dyn gpu_job::raki::Backend> {
-    static FOUND: std::sync::OnceLock<Option<&'static dyn gpu_job::raki::Backend>> = std::sync::OnceLock::new();
-    *FOUND.get_or_init(|| match gpu_job::device::choose(contract::DevicePreference::Cuda) {
+    match gpu_job::device::choose(contract::DevicePreference::Cuda) {
         Ok(chosen) => Some(chosen.backend),
         Err(reason) => {
             eprintln!("skipped: {reason}");
             None
         }
-    })
+    }
 }

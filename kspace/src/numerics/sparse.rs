@@ -12,8 +12,9 @@
 //! maps shrink together by `0.22 sqrt(sigma d)`, where d is the size of the finest details: thresholds in units of the noise
 //! alone blur scans of high SNR. Every step shifts the grid of the wavelets by a seeded amount, so that no block pattern is left.
 //!
-//! Where there is little noise, 20 steps are not enough. More follow, by tens, as long as ten of them move the image by more than its noise and
-//! it explains the acquired samples to twice theirs; details shrink by 0.22 sigma then, since what made them large, the error of the fill, is gone.
+//! Where there is little noise, 20 steps are not enough. More follow, by tens, as long as ten of them move the image by more than its
+//! noise and it explains the acquired samples to twice theirs; details shrink by 0.22 sigma then, since what made them large, the error
+//! of the fill, is gone.
 
 mod course;
 mod model;
@@ -72,8 +73,8 @@ pub struct Problem<'a> {
     pub maps: &'a Array4<Complex32>,
 }
 
-/// First and last of the lines that an image of so many lines has. A grid ends up to R - 1 lines before k-space does: these are missing as others
-/// are. More of them, or zeros around a smaller k-space, were never meant to be acquired.
+/// First and last of the lines that an image of so many lines has. A grid ends up to R - 1 lines before k-space does: these are missing
+/// as others are. More of them, or zeros around a smaller k-space, were never meant to be acquired.
 #[must_use]
 pub const fn range(sampling: &Sampling, lines: usize) -> (usize, usize) {
     let first = if sampling.first < sampling.acceleration { 0 } else { sampling.first };
@@ -155,7 +156,7 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Array3<Complex32> {
     let seen = Model { trust: &acquired, ..model };
     for (done, Turn { shift, momentum }) in turns(options).enumerate() {
         if course.looks(done) {
-            let Ok(ends) = course.ends(&image, || Ok::<_, Infallible>(seen.misfit(&image)));
+            let Ok(ends) = course.ends(image.clone(), || Ok::<_, Infallible>(seen.misfit(&image)));
             if ends {
                 break;
             }

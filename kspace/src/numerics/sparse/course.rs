@@ -57,9 +57,10 @@ impl Course {
     ///
     /// # Errors
     /// Those of `misfit`.
-    pub fn ends<E>(&mut self, image: &[Complex32], misfit: impl FnOnce() -> Result<f64, E>) -> Result<bool, E> {
-        let Some(before) = self.before.replace(image.to_vec()) else { return Ok(false) };
-        let moved: f64 = image.iter().zip(&before).map(|(now, before)| f64::from((now - before).norm_sqr())).sum();
+    pub fn ends<E>(&mut self, image: Vec<Complex32>, misfit: impl FnOnce() -> Result<f64, E>) -> Result<bool, E> {
+        let before = self.before.replace(image);
+        let (Some(now), Some(before)) = (&self.before, before) else { return Ok(false) };
+        let moved: f64 = now.iter().zip(&before).map(|(now, before)| f64::from((now - before).norm_sqr())).sum();
         // Numbers that are not finite end it as well.
         let goes_on = moved > self.noise && misfit()? <= self.explained;
         Ok(!goes_on)

@@ -53,11 +53,11 @@ impl Model<'_> {
         let parts: Vec<f64> = self.in_parts(|coils| {
             let mut plane = vec![Complex32::default(); self.rows * self.columns];
             let mut forward = Plane::forward(self.rows, self.columns);
-            let mut energy = |coil: &usize| {
+            let energy = |coil: &usize| {
                 self.residual(image, *coil, &mut plane, &mut forward);
                 plane.iter().map(|value| f64::from(value.norm_sqr())).sum::<f64>()
             };
-            coils.iter().map(&mut energy).sum()
+            coils.iter().map(energy).sum()
         });
         parts.iter().sum()
     }

@@ -174,8 +174,8 @@ fn an_image_is_the_last_when_it_moves_little_or_does_not_explain_its_samples() {
     let image = |value: f32| vec![Complex32::new(value, 0.0); 15];
     let ends = |moved: f32, misfit: Option<f64>| {
         let mut course = Course::new(&problem, &image(0.0), &Options::default());
-        assert_eq!(course.ends(&image(7.0), || Err("nothing to compare with")), Ok(false));
-        course.ends(&image(7.0 + moved), || misfit.ok_or("nothing to ask for"))
+        assert_eq!(course.ends(image(7.0), || Err("nothing to compare with")), Ok(false));
+        course.ends(image(7.0 + moved), || misfit.ok_or("nothing to ask for"))
     };
     assert_eq!(ends(1.9, None), Ok(true));
     // Of 20 acquired samples, whose noise has an energy of 80.
