@@ -111,7 +111,7 @@ fn main() -> Result<(), JobError> {
             let problem = sparse::Problem {
                 kspace: &filled.kspace,
                 mask: &mask,
-                range: sparse::range(&sampling, rows),
+                range: nwg::range(&sampling, rows),
                 noise_variance: filled.noise_variance,
                 error_variance: &filled.error_variance,
                 maps: &maps.maps,

@@ -18,7 +18,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use kspace::numerics::espirit::Pixels;
 use kspace::numerics::imaging::Imaging;
-use kspace::numerics::sparse::{self, Course, LEVELS, Options, Problem};
+use kspace::numerics::sparse::{self, Course, LEVELS, Options, Problem, Refined};
 use kspace::numerics::wavelet::{HIGH, LOW, Wavelet};
 use kspace::numerics::{Host, espirit};
 use kspace::{Complex32, Error};
@@ -214,8 +214,8 @@ impl Images {
         Ok((download(lane, &vectors)?, values))
     }
 
-    /// `[map, y, x]`.
-    fn refine(&self, lane: &mut Lane, problem: &Problem<'_>, options: &Options) -> Outcome<Vec<Complex32>> {
+    /// `[map, y, x]` and the steps done.
+    fn refine(&self, lane: &mut Lane, problem: &Problem<'_>, options: &Options) -> Outcome<(Vec<Complex32>, usize)> {
         let (maps, coils, rows, columns) = problem.maps.dim();
         let area = rows * columns;
         let padded = (Wavelet::padded(rows, LEVELS), Wavelet::padded(columns, LEVELS));
@@ -248,7 +248,7 @@ impl Images {
         lane.stream.memcpy_dtod(&image, &mut ahead).w()?;
         let mut course = Course::new(problem, &download(lane, &image)?, options);
 
-        let mut next = lane.zeros(maps * area)?;
+        let (mut next, mut steps) = (lane.zeros(maps * area)?, 0);
         for (done, turn) in sparse::turns(options).enumerate() {
             if course.looks(done) {
                 let now = download(lane, &image)?;
@@ -278,8 +278,9 @@ impl Images {
             self.shrink(lane, [&mut frame, &mut other], &sizes, course.threshold(done))?;
             let onward = Sizes { factor: turn.momentum, ..shift };
             run(lane, &self.advance, all, [&mut image, &mut ahead], &onward, &[&frame])?;
+            steps = done + 1;
         }
-        download(lane, &self.shifted(lane, &image, &sizes.from_origin())?)
+        Ok((download(lane, &self.shifted(lane, &image, &sizes.from_origin())?)?, steps))
     }
 
     /// Shrinks the wavelet details of a frame; `other` is room for what is between the axes of a level.
@@ -340,11 +341,12 @@ impl Imaging for Kernels {
         ))
     }
 
-    fn refine(&self, problem: &Problem<'_>, options: &Options) -> kspace::Result<Array3<Complex32>> {
+    fn refine(&self, problem: &Problem<'_>, options: &Options) -> kspace::Result<Refined> {
         if problem.maps.is_empty() {
             return Host.refine(problem, options);
         }
         let (maps, _, rows, columns) = problem.maps.dim();
-        shaped((maps, rows, columns), self.on_lane(|lane| self.images.refine(lane, problem, options))?)
+        let (images, steps) = self.on_lane(|lane| self.images.refine(lane, problem, options))?;
+        Ok(Refined { images: shaped((maps, rows, columns), images)?, steps })
     }
 }

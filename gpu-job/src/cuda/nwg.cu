@@ -2,7 +2,7 @@
 // predict is a column, so that neighbouring threads write neighbouring numbers.
 
 struct Sizes {
-    unsigned coils, lines, points, acceleration, source_lines, taps, shift, places;
+    unsigned coils, lines, points, acceleration, source_lines, taps, shift, places, source, target, before, jump, targets;
 };
 
 typedef unsigned long long Index;
@@ -12,7 +12,7 @@ typedef unsigned long long Index;
 // Equations [source and target, equation] from the shift `shift` on, multiplied by the root of their weight. k-space is [coil, line, point],
 // roots are [shift, place].
 extern "C" __global__ void equations(double2 *to, Index count, Sizes s, const float2 *kspace, const double *roots) {
-    unsigned patch = s.coils * s.source_lines * s.taps, size = patch + s.coils * (s.acceleration - 1);
+    unsigned patch = s.coils * s.source_lines * s.taps, size = patch + s.targets;
     for EACH(i, count) {
         unsigned row = i % size;
         Index equation = i / size;
@@ -20,11 +20,12 @@ extern "C" __global__ void equations(double2 *to, Index count, Sizes s, const fl
         unsigned coil, line, point;
         if (row < patch) {
             coil = row / (s.source_lines * s.taps);
-            line = shift + row / s.taps % s.source_lines * s.acceleration;
+            line = shift + s.source + row / s.taps % s.source_lines * s.acceleration;
             point = place + row % s.taps;
         } else {
             coil = (row - patch) % s.coils;
-            line = shift + 1 + (row - patch) / s.coils;
+            unsigned output = (row - patch) / s.coils;
+            line = shift + s.target + output + (output < s.before ? 0 : s.jump);
             point = place + s.taps / 2;
         }
         float2 value = kspace[((Index)coil * s.lines + line) * s.points + point];

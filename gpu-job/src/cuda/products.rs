@@ -42,6 +42,13 @@ struct Sizes {
     taps: u32,
     shift: u32,
     places: u32,
+    /// The first source line of an equation and its targets' lines, see [`kspace::numerics::nwg::Reach`]: the first `before` of these follow
+    /// each other from `target` on, the others come `jump` lines later.
+    source: u32,
+    target: u32,
+    before: u32,
+    jump: u32,
+    targets: u32,
 }
 
 // SAFETY: plain numbers in the order and of the types of the kernels' struct, without padding.
@@ -78,7 +85,7 @@ impl Gather {
     }
 
     fn sums(&self, lane: &Lane, equations: &Equations<'_>) -> Outcome<Vec<f64>> {
-        let Equations { lines, acceleration, weights } = *equations;
+        let Equations { lines, acceleration, reach, weights } = *equations;
         let (patch, targets) = equations.sizes();
         let size = patch + targets;
         let (shifts, places) = weights.dim();
@@ -91,7 +98,16 @@ impl Gather {
         let mut sum = stream.alloc_zeros::<f64>(2 * size * size).w()?;
         for shift in (0..shifts).step_by(together) {
             let count = together.min(shifts - shift) * places;
-            let sizes = Sizes { shift: number(shift)?, places: number(places)?, ..sizes(lines, acceleration)? };
+            let sizes = Sizes {
+                shift: number(shift)?,
+                places: number(places)?,
+                source: number(reach.source(acceleration))?,
+                target: number(reach.line(0, acceleration))?,
+                before: number(acceleration - 1)?,
+                jump: number((SOURCE_LINES - 1) * acceleration + 1)?,
+                targets: number(targets)?,
+                ..sizes(lines, acceleration)?
+            };
             let entries = (size * count) as u64;
             let mut builder = stream.launch_builder(&self.equations);
             builder.arg(&mut gathered).arg(&entries).arg(&sizes).arg(&kspace).arg(&roots);
@@ -130,7 +146,7 @@ impl Gather {
         let Some(first) = gaps.weights.first() else { return Ok(values) };
         let patch = first.ncols();
         // Samples that share their weights: an output and a step of energy.
-        let mut groups: Vec<Vec<(usize, Sample)>> = vec![Vec::new(); (gaps.acceleration - 1) * gaps.weights.len()];
+        let mut groups: Vec<Vec<(usize, Sample)>> = vec![Vec::new(); first.nrows() / coils.max(1) * gaps.weights.len()];
         for (at, target) in gaps.targets.iter().enumerate() {
             let anchor = i32::try_from(target.anchor).map_err(candle_core::Error::wrap)?;
             for (kx, bin) in gaps.bins.row(target.line).iter().enumerate() {

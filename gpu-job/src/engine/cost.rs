@@ -52,7 +52,8 @@ fn prediction(layout: Layout, positions: usize) -> f64 {
 }
 
 /// Operations of noise-weighted kernels on k-space of `[coils, lines, points]`: fits and fills. Complex products, half of the normal
-/// matrix and all of the right side; then a factorisation and a solution for each step of energy.
+/// matrix and all of the right side; then a factorisation and a solution for each step of energy. Lines beyond the grid count as if all of them had
+/// signal.
 #[must_use]
 pub fn kernels(options: &nwg::Options, sampling: &Sampling, shape: [usize; 3]) -> f64 {
     let (first, end) = nwg::refit_region(sampling);
@@ -60,7 +61,13 @@ pub fn kernels(options: &nwg::Options, sampling: &Sampling, shape: [usize; 3]) -
     // A refit needs no filled line outside its region.
     let refit = linear.filling(end - first) + linear.moments(end - first) + linear.solves(STEPS_OF_ENERGY);
     let fit = linear.moments(sampling.acs_lines) + linear.solves(STEPS_OF_ENERGY);
-    fit + options.refits as f64 * refit + linear.filling(shape[1])
+    let beyond = if nwg::range(sampling, shape[1]) == (sampling.first, sampling.last) {
+        0.0
+    } else {
+        let both_sides = Linear { targets: 2.0 * linear.targets, ..linear };
+        both_sides.moments(end - first) + both_sides.solves(STEPS_OF_ENERGY)
+    };
+    fit + options.refits as f64 * refit + beyond + linear.filling(shape[1])
 }
 
 /// Operations of plain kernels.

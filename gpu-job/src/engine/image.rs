@@ -6,7 +6,7 @@ use contract::{Method, Refine};
 use kspace::Complex32;
 use kspace::numerics::calibration::Separate;
 use kspace::numerics::partial_fourier::Asymmetry;
-use kspace::numerics::{combine, espirit, gfactor, partial_fourier, window};
+use kspace::numerics::{combine, espirit, gfactor, nwg, partial_fourier, window};
 use ndarray::{Array2, Array3, Array4, Axis, s};
 
 use super::{Engine, Reconstructed, Slice, Work, linear};
@@ -64,7 +64,7 @@ impl Engine<'_> {
             Some((images, maps)) => (images, Some(maps)),
             None => (self.backend.imaging().transform(filled)?, None),
         };
-        let asymmetry = asymmetry(&work.slice);
+        let asymmetry = asymmetry(&work.slice, nwg.is_some());
         numbers.partial = asymmetry.map(|it| (it.range.1 + 1 - it.range.0) as f64 / images.dim().1 as f64);
         numbers.left_zero = asymmetry
             .is_some_and(|it| partial_fourier::way(&it, self.recipe.partial_fourier) != self.recipe.partial_fourier);
@@ -191,10 +191,12 @@ fn centre(sampling: &Sampling, rows: usize) -> Sampling {
     Sampling { acs_first: first, acs_lines: lines, ..*sampling }
 }
 
-/// How the lines of a slice are not symmetric, where partial Fourier left some out.
-fn asymmetry(slice: &Slice) -> Option<Asymmetry> {
-    let sampling = &slice.sampling;
-    partial_fourier::missing((sampling.first, sampling.last), slice.mask.len(), sampling.acceleration)
+/// How the lines of a slice are not symmetric, where partial Fourier left some out. The kernels of `nwg` fill the lines after the last one
+/// of a grid too.
+fn asymmetry(slice: &Slice, nwg: bool) -> Option<Asymmetry> {
+    let Slice { sampling, mask, .. } = slice;
+    let range = if nwg { nwg::range(sampling, mask.len()) } else { (sampling.first, sampling.last) };
+    partial_fourier::missing(range, mask.len(), sampling.acceleration)
 }
 
 /// Calibration lines `[coil, line, kx]` within k-space.

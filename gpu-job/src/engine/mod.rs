@@ -193,6 +193,8 @@ pub struct Numbers {
     pub round_trip: Option<[f64; 3]>,
     /// Sensitivity maps of the refinement, and the part of the pixels that two objects share.
     pub maps: Option<(usize, f64)>,
+    /// Steps of the refinement.
+    pub refinement_steps: Option<usize>,
     /// Whether the networks did not converge and the fill of `nwg` took their place.
     pub diverged: bool,
     /// Whether sensitivities could not be found and the slice was left unrefined.

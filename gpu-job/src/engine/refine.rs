@@ -28,12 +28,13 @@ impl Engine<'_> {
         let problem = sparse::Problem {
             kspace: filled,
             mask: &slice.mask,
-            range: sparse::range(sampling, rows),
+            range: nwg::range(sampling, rows),
             noise_variance: nwg.noise_variance,
             error_variance: &nwg.error_variance,
             maps: &maps.maps,
         };
         let refined = self.backend.imaging().refine(&problem, &self.recipe.sparse)?;
-        Ok(Some((combine::spread(&maps.maps, &refined), maps)))
+        numbers.refinement_steps = Some(refined.steps);
+        Ok(Some((combine::spread(&maps.maps, &refined.images), maps)))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::prepared::Sampling;
 use kspace::Complex32;
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array3, ArrayView3, s};
 
 use super::layout::Layout;
 pub use super::lesson::Lesson;
@@ -42,7 +42,8 @@ pub struct Entry<'a> {
 /// A filled entry.
 #[derive(Debug, Clone)]
 pub struct Filled {
-    /// `[coil, ky, kx]`: acquired lines unchanged, missing lines between the first and the last acquired one predicted.
+    /// `[coil, ky, kx]`: acquired lines unchanged, missing lines between the first and the last acquired one predicted, others those of
+    /// the lesson.
     pub kspace: Array3<Complex32>,
     /// Squared norm of (predicted - acquired) over the calibration lines off the grid.
     pub calibration_error: f64,
@@ -124,7 +125,8 @@ impl Entry<'_> {
     }
 
     /// Predicts every missing line between the first and the last acquired one. Edges are padded with zeros: a
-    /// grid line that does not exist or was not acquired counts as zeros, and so do samples beyond the readout.
+    /// grid line that does not exist or was not acquired counts as zeros, and so do samples beyond the readout. Lines that have no
+    /// acquired ones on both sides are taken from the lesson, where there is one.
     ///
     /// # Errors
     /// Those of [`Backend::predict`] and of [`Self::problem`].
@@ -132,6 +134,11 @@ impl Entry<'_> {
         let mut filled = Filled { kspace: self.kspace.to_owned(), calibration_error: 0.0, calibration_power: 0.0 };
         let Some(scale) = self.scale()? else { return Ok(filled) };
         let (coils, ny, nx) = self.kspace.dim();
+        if let Some(lesson) = &self.lesson {
+            for line in (0..self.sampling.first).chain(self.sampling.last + 1..ny) {
+                filled.kspace.slice_mut(s![.., line, ..]).assign(&lesson.kspace.slice(s![.., line, ..]));
+            }
+        }
         let r = self.sampling.acceleration as isize;
         let offset = self.sampling.offset as isize;
         let grid_line_before = |line: usize| (line as isize - offset).div_euclid(r);

@@ -71,6 +71,9 @@ pub struct EntryMetrics {
     /// Sensitivity maps of the refinement: 2 where the field of view is wrapped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub maps: Option<usize>,
+    /// Steps of the refinement: those that every image has, and more where there is little noise.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refinement_steps: Option<usize>,
     /// Whether the networks did not converge and `nwg` filled instead.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub diverged: bool,
@@ -113,6 +116,7 @@ impl Metrics {
                     networks: computed.networks,
                     round_trip: computed.round_trip.map(|[_, _, mix]| mix),
                     maps: computed.maps.map(|(count, _)| count),
+                    refinement_steps: computed.refinement_steps,
                     diverged: computed.diverged,
                     filled_energy: computed.filled_share(),
                     partial_fourier: computed.partial,
@@ -130,8 +134,12 @@ impl Metrics {
         // Sums and counts over the entries that have a number.
         let mut sums = BTreeMap::<&str, (f64, usize)>::new();
         for entry in &entries {
-            let own =
-                [("noise_level", entry.noise_level), ("networks", entry.networks), ("round_trip", entry.round_trip)];
+            let own = [
+                ("noise_level", entry.noise_level),
+                ("networks", entry.networks),
+                ("round_trip", entry.round_trip),
+                ("refinement_steps", entry.refinement_steps.map(|steps| steps as f64)),
+            ];
             for (name, value) in own.into_iter().chain(entry.image.named()) {
                 let Some(value) = value else { continue };
                 let sum = sums.entry(name).or_default();

@@ -95,7 +95,9 @@ fn cuda_refines_as_the_cpu_does() {
         for iterations in [0, 1, 6] {
             let options = sparse::Options { iterations, most: iterations, ..sparse::Options::default() };
             let (found, expected) = (cuda.imaging().refine(&problem, &options), Host.refine(&problem, &options));
-            let error = apart(&found.unwrap(), &expected.unwrap());
+            let (found, expected) = (found.unwrap(), expected.unwrap());
+            assert_eq!((found.steps, expected.steps), (iterations, iterations));
+            let error = apart(&found.images, &expected.images);
             assert!(error < 1e-5, "{shape:?}, {iterations} steps: {error}");
         }
     }
@@ -104,27 +106,38 @@ fn cuda_refines_as_the_cpu_does() {
 #[test]
 fn cuda_goes_on_as_long_as_the_cpu_does() {
     let Some(cuda) = crate::cuda() else { return };
-    let kspace = scan((4, 48, 40));
-    let maps = maps(&kspace, 1, &Host).maps;
-    let seen = fft2c(&combine::spread(&maps, &combine::apply(&maps, &Host.transform(&kspace).unwrap())));
+    let one = maps(&scan((4, 48, 40)), 1, &Host).maps;
+    let two = maps(&scan((6, 96, 40)).slice(s![.., 0..;2, ..]).to_owned(), 2, &Host).maps;
     let mask: Vec<bool> = (0..48).map(|row| row % 3 == 1 || (16..32).contains(&row)).collect();
-    let filled = Array3::from_shape_fn(seen.dim(), |at| if mask[at.1] { seen[at] } else { seen[at] * 0.7 });
-    let mut longer = 0;
-    for noise_variance in [1e-3, 1e-4, 1e-5] {
+    let steps = |maps: &Array4<Complex32>, kspace: &Array3<Complex32>, noise_variance: f64| {
+        let filled = Array3::from_shape_fn(kspace.dim(), |at| kspace[at] * if mask[at.1] { 1.0 } else { 0.7 });
         let problem = sparse::Problem {
             kspace: &filled,
             mask: &mask,
             range: (1, 46),
             noise_variance,
             error_variance: &Array2::from_elem((48, 40), 1e-2),
-            maps: &maps,
+            maps,
         };
         let options = sparse::Options::default();
-        let few = sparse::Options { most: options.iterations, ..options };
-        let (found, expected) = (cuda.imaging().refine(&problem, &options), Host.refine(&problem, &options).unwrap());
-        longer += usize::from(expected != Host.refine(&problem, &few).unwrap());
-        let error = apart(&found.unwrap(), &expected);
+        let (found, expected) = (cuda.imaging().refine(&problem, &options), Host.refine(&problem, &options));
+        let (found, expected) = (found.unwrap(), expected.unwrap());
+        assert_eq!(found.steps, expected.steps, "noise variance {noise_variance}");
+        let error = apart(&found.images, &expected.images);
         assert!(error < 1e-4, "noise variance {noise_variance}: {error}");
+        found.steps
+    };
+    for maps in [&one, &two] {
+        // What these sensitivities see.
+        let images = Host.transform(&scan((maps.dim().1, 48, 40))).unwrap();
+        let seen = fft2c(&combine::spread(maps, &combine::apply(maps, &images)));
+        let sparse::Options { iterations, most, .. } = sparse::Options::default();
+        assert_eq!(steps(maps, &seen, 1e-3), iterations, "noise moves this image");
+        assert!(steps(maps, &seen, 3e-5) > iterations);
+        assert_eq!(steps(maps, &seen, 1e-5), most);
+        // Samples that no image of these sensitivities explains, however much it moves.
+        let mut random = ChaCha8Rng::seed_from_u64(6);
+        let strange = seen.mapv(|value| value + Complex32::from(random.random_range(-1.0..1.0_f32)));
+        assert_eq!(steps(maps, &strange, 1e-5), iterations);
     }
-    assert!((1..3).contains(&longer), "{longer} of 3 with more steps");
 }

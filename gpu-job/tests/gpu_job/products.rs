@@ -4,8 +4,8 @@ use contract::prepared::Sampling;
 use faer::{Mat, c32};
 use kspace::Complex32;
 use kspace::numerics::Host;
-use kspace::numerics::nwg::{self, Equations, Gaps, Products, SOURCE_LINES, Sums, TAPS, Target};
-use ndarray::{Array2, Array3};
+use kspace::numerics::nwg::{self, Equations, Gaps, Products, Reach, SOURCE_LINES, Sums, TAPS, Target};
+use ndarray::{Array2, Array3, Axis};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -39,17 +39,16 @@ const SHAPES: [(usize, usize, usize, usize, usize); 5] =
 #[test]
 fn cuda_sums_the_moments_of_the_cpu() {
     let Some(cuda) = crate::cuda() else { return };
-    for (seed, (coils, lines, points, acceleration, _)) in SHAPES.into_iter().enumerate() {
+    let reaches = SHAPES.into_iter().flat_map(|shape| [(shape, Reach::Between), (shape, Reach::Beyond)]);
+    for (seed, ((coils, lines, points, acceleration, _), reach)) in reaches.enumerate() {
         let mut generator = ChaCha8Rng::seed_from_u64(seed as u64);
         let region = random((coils, lines, points), &mut generator);
-        let weights =
-            Array2::from_shape_simple_fn((lines - (SOURCE_LINES - 1) * acceleration, points + 1 - TAPS), || {
-                generator.random_range(0.0..2.0)
-            });
-        let equations = Equations { lines: &region, acceleration, weights: &weights };
+        let shifts = lines + 1 - reach.span(acceleration);
+        let weights = Array2::from_shape_simple_fn((shifts, points + 1 - TAPS), || generator.random_range(0.0..2.0));
+        let equations = Equations { lines: &region, acceleration, reach, weights: &weights };
         let found = cuda.products().moments(&equations).unwrap();
         let error = apart(&found, &Host.moments(&equations).unwrap());
-        assert!(error < 1e-12, "{coils} coils, {lines} lines, {points} points, R = {acceleration}: {error}");
+        assert!(error < 1e-12, "{coils} coils, {lines} lines, {points} points, R = {acceleration}, {reach:?}: {error}");
     }
 }
 
@@ -132,4 +131,6 @@ fn cuda_fills_as_the_cpu_does() {
     let error =
         energy(&mut residual_a.iter().zip(&residual_b).map(|(a, b)| a - b)) / energy(&mut residual_a.iter().copied());
     assert!(error < 1e-5, "residuals: {error}");
+    let beyond = energy(&mut a.kspace.index_axis(Axis(1), 62).iter().copied());
+    assert!(beyond > 0.0, "lines beyond the grid have signal here");
 }

@@ -12,8 +12,9 @@
 //!
 //! times its noise, so that the variance gain is `sum over k and d of |h_d(r)|² / (lines points)`. Samples with the same filled lines
 //! around them and the same weights have the same h. Weights that change with the energy in k-space are taken to be the same all
-//! around a source, as often as its missing neighbours use them. Calibration lines that are nobody's source count as themselves. The sum is
-//! smooth in r: it is evaluated on a coarse grid of pixels and interpolated.
+//! around a source, as often as its missing neighbours use them; the weights of the few lines after the last one of a grid are left out.
+//! Calibration lines that are nobody's source count as themselves. The sum is smooth in r: it is evaluated on a coarse grid of pixels and
+//! interpolated.
 //!
 //! **g-factor**: the noise gain over [`ideal_gain`], that of a fully sampled scan of the same range in which only the time differs.
 

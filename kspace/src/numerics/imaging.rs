@@ -21,11 +21,11 @@ pub trait Imaging: Sync {
     /// [`Error::Io`](crate::Error::Io) when a device refuses.
     fn eigenvectors(&self, pixels: &Pixels<'_>) -> Result<(Array4<Complex32>, Array3<f32>)>;
 
-    /// [`sparse::refine`]: images `[map, y, x]`.
+    /// [`sparse::refine`].
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when a device refuses.
-    fn refine(&self, problem: &sparse::Problem<'_>, options: &sparse::Options) -> Result<Array3<Complex32>>;
+    fn refine(&self, problem: &sparse::Problem<'_>, options: &sparse::Options) -> Result<sparse::Refined>;
 }
 
 impl Imaging for Host {
@@ -37,7 +37,7 @@ impl Imaging for Host {
         Ok(espirit::eigenvectors(pixels))
     }
 
-    fn refine(&self, problem: &sparse::Problem<'_>, options: &sparse::Options) -> Result<Array3<Complex32>> {
+    fn refine(&self, problem: &sparse::Problem<'_>, options: &sparse::Options) -> Result<sparse::Refined> {
         Ok(sparse::refine(problem, options))
     }
 }

@@ -22,7 +22,6 @@ mod shrink;
 
 use std::convert::Infallible;
 
-use contract::prepared::Sampling;
 use ndarray::{Array2, Array3, Array4};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -63,7 +62,7 @@ pub struct Problem<'a> {
     pub kspace: &'a Array3<Complex32>,
     /// Acquired lines.
     pub mask: &'a [bool],
-    /// First and last of the lines that the image has, see [`range`]; beyond them k-space stays empty.
+    /// First and last of the lines that the image has, see [`nwg::range`](super::nwg::range); beyond them k-space stays empty.
     pub range: (usize, usize),
     /// Noise variance of an acquired sample.
     pub noise_variance: f64,
@@ -71,15 +70,6 @@ pub struct Problem<'a> {
     pub error_variance: &'a Array2<f32>,
     /// `[map, coil, y, x]`, at most unit length over the coils.
     pub maps: &'a Array4<Complex32>,
-}
-
-/// First and last of the lines that an image of so many lines has. A grid ends up to R - 1 lines before k-space does: these are missing
-/// as others are. More of them, or zeros around a smaller k-space, were never meant to be acquired.
-#[must_use]
-pub const fn range(sampling: &Sampling, lines: usize) -> (usize, usize) {
-    let first = if sampling.first < sampling.acceleration { 0 } else { sampling.first };
-    let ends = sampling.last + sampling.acceleration >= lines;
-    (first, if ends && lines > 0 { lines - 1 } else { sampling.last })
 }
 
 impl Problem<'_> {
@@ -130,9 +120,18 @@ pub fn turns(options: &Options) -> impl Iterator<Item = Turn> + use<> {
     })
 }
 
-/// Refines; returns `[map, y, x]`.
+/// A refined slice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refined {
+    /// `[map, y, x]`.
+    pub images: Array3<Complex32>,
+    /// Steps done.
+    pub steps: usize,
+}
+
+/// Refines.
 #[must_use]
-pub fn refine(problem: &Problem<'_>, options: &Options) -> Array3<Complex32> {
+pub fn refine(problem: &Problem<'_>, options: &Options) -> Refined {
     let (count, coils, rows, columns) = problem.maps.dim();
     let area = rows * columns;
     // Everything in the order of the plain transform, so that no step shifts anything.
@@ -152,7 +151,7 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Array3<Complex32> {
 
     let mut course = Course::new(problem, &image, options);
     let mut shrink = Shrink::new((count, rows, columns));
-    let mut ahead = image.clone();
+    let (mut ahead, mut steps) = (image.clone(), 0);
     let seen = Model { trust: &acquired, ..model };
     for (done, Turn { shift, momentum }) in turns(options).enumerate() {
         if course.looks(done) {
@@ -169,11 +168,12 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Array3<Complex32> {
             *ahead = next + (next - image) * momentum;
         }
         image = next;
+        steps = done + 1;
     }
     for plane in image.chunks_exact_mut(area) {
         from_origin(plane, rows, columns);
     }
-    Array3::from_shape_vec((count, rows, columns), image).unwrap_or_default()
+    Refined { images: Array3::from_shape_vec((count, rows, columns), image).unwrap_or_default(), steps }
 }
 
 fn shifted(mut values: Vec<Complex32>, area: usize, shift: impl Fn(&mut [Complex32])) -> Vec<Complex32> {

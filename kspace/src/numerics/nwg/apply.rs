@@ -32,7 +32,7 @@ impl Fit {
         let (_, lines, points) = kspace.dim();
         let bins = self.bins(energy);
         let within = |line: usize| (sampling.first..=sampling.last).contains(&line);
-        let predicted = self.predict((kspace, mask), sampling, &bins, within, on)?;
+        let predicted = self.predict((kspace, mask), &self.between(sampling, within), &bins, on)?;
         let mut filled = Filled {
             kspace: kspace.clone(),
             noise_variance: self.noise_variance,
@@ -57,9 +57,7 @@ impl Fit {
                 }
             }
             if !mask[line] {
-                for (kx, to) in filled.error_variance.row_mut(line).iter_mut().enumerate() {
-                    *to = self.error_variance(energy.map[[line, kx]], bins[[line, kx]]) as f32;
-                }
+                self.expect(&mut filled.error_variance, line, energy, &bins);
             }
         }
         Ok(filled)
@@ -78,7 +76,7 @@ impl Fit {
         let wanted = |line: usize| range.contains(&line) && !mask[line];
         let mut lines = kspace.slice(s![.., range.clone(), ..]).to_owned();
         let bins = self.bins(energy);
-        for (line, values) in self.predict((kspace, mask), sampling, &bins, wanted, on)? {
+        for (line, values) in self.predict((kspace, mask), &self.between(sampling, wanted), &bins, on)? {
             let to = lines.slice_mut(s![.., line - range.start, ..]);
             to.into_iter().zip(values).for_each(|(to, value)| *to = value);
         }
@@ -105,7 +103,7 @@ impl Fit {
         let outer_lines: Vec<usize> = outer_lines(mask, sampling).collect();
         let next = Sampling { offset: (sampling.offset + 1) % sampling.acceleration, ..*sampling };
         let outer = |line: usize| outer_lines.binary_search(&line).is_ok();
-        let predicted = self.predict((filled, &present), &next, &bins, outer, on)?;
+        let predicted = self.predict((filled, &present), &self.between(&next, outer), &bins, on)?;
         let points = filled.dim().2;
         let mut residual = Vec::with_capacity(predicted.len() * self.coils * points);
         for (line, values) in predicted {
@@ -116,15 +114,8 @@ impl Fit {
         Ok(residual)
     }
 
-    /// The `wanted` lines between the lines of the grid, each `[coil, kx]`, read from the grid lines that `present` has.
-    pub(super) fn predict(
-        &self,
-        (kspace, present): (&Array3<Complex32>, &[bool]),
-        sampling: &Sampling,
-        bins: &Array2<usize>,
-        wanted: impl Fn(usize) -> bool,
-        on: &dyn Products,
-    ) -> Result<Vec<(usize, Vec<Complex32>)>> {
+    /// The `wanted` lines between the lines of the grid.
+    pub(super) fn between(&self, sampling: &Sampling, wanted: impl Fn(usize) -> bool) -> Vec<Target> {
         let spacing = self.acceleration as isize;
         let (first, last) = (sampling.first as isize, sampling.last as isize);
         let start = first - (first - sampling.offset as isize).rem_euclid(spacing);
@@ -134,17 +125,33 @@ impl Fit {
                 .filter_map(move |output| Some(Target { anchor, output, line: line(output)? }))
                 .filter(|target| wanted(target.line))
         };
-        let targets: Vec<Target> = (start..=last).step_by(self.acceleration).flat_map(of_anchor).collect();
+        (start..=last).step_by(self.acceleration).flat_map(of_anchor).collect()
+    }
+
+    /// The lines of `targets`, each `[coil, kx]`, read from the grid lines that `present` has.
+    pub(super) fn predict(
+        &self,
+        (kspace, present): (&Array3<Complex32>, &[bool]),
+        targets: &[Target],
+        bins: &Array2<usize>,
+        on: &dyn Products,
+    ) -> Result<Vec<(usize, Vec<Complex32>)>> {
         let weights: Vec<MatRef<'_, c32>> = self.kernels.iter().map(|kernel| kernel.weights.as_ref()).collect();
-        let gaps =
-            Gaps { kspace, present, acceleration: self.acceleration, targets: &targets, bins, weights: &weights };
+        let gaps = Gaps { kspace, present, acceleration: self.acceleration, targets, bins, weights: &weights };
         Ok(targets.iter().map(|target| target.line).zip(on.predict(&gaps)?).collect())
+    }
+
+    /// Writes the expected variance of the error of the samples of a filled line.
+    pub(super) fn expect(&self, variance: &mut Array2<f32>, line: usize, energy: &Energy, bins: &Array2<usize>) {
+        for (kx, to) in variance.row_mut(line).iter_mut().enumerate() {
+            *to = self.error_variance(energy.map[[line, kx]], bins[[line, kx]]) as f32;
+        }
     }
 
     /// Expected variance of the error of a filled sample: what the model misses and the noise that the weights pass on.
     fn error_variance(&self, energy: f64, bin: usize) -> f64 {
         let kernel = &self.kernels[bin];
-        let passed_on = self.noise_variance * kernel.norm / (self.acceleration - 1) as f64;
+        let passed_on = self.noise_variance * kernel.norm / self.reach.outputs(self.acceleration) as f64;
         ((energy * kernel.model_error + passed_on) / self.coils as f64).max(self.noise_variance)
     }
 }

@@ -6,7 +6,7 @@ use ndarray::{Array2, Array3, Axis, s};
 use rayon::prelude::*;
 
 use super::local::{BINS, STRONG, STRONGEST, box_mean, middle};
-use super::products::{Equations, Products, Sums};
+use super::products::{Equations, Products, Reach, Sums};
 use super::{Options, SOURCE_LINES, TAPS};
 use crate::numerics::calibration::Separate;
 use crate::numerics::window::frobenius_of_lower;
@@ -48,15 +48,18 @@ impl<'a> Region<'a> {
     }
 
     /// Signal energies of its equations.
-    fn energies(&self, acceleration: usize) -> Array2<f64> {
+    fn energies(&self, acceleration: usize, reach: Reach) -> Array2<f64> {
         let noise = self.noise_energy();
-        energies(self.lines, acceleration).mapv(|energy| (energy - noise).max(0.0))
+        let of_sources = energies(self.lines, acceleration);
+        let first = reach.source(acceleration);
+        let equations = first..first + self.lines.dim().1 + 1 - reach.span(acceleration);
+        of_sources.slice(s![equations, ..]).mapv(|energy| (energy - noise).max(0.0))
     }
 }
 
 /// Weights for one step of energy.
 pub(super) struct Kernel {
-    /// `[(R-1) coil, patch]`; the patch is ordered coil, line, point.
+    /// `[output coil, patch]`; the patch is ordered coil, line, point.
     pub(super) weights: Mat<c32>,
     /// Squared Frobenius norm of the weights: how much noise they pass on.
     pub(super) norm: f64,
@@ -68,6 +71,7 @@ pub(super) struct Kernel {
 pub(super) struct Fit {
     pub(super) coils: usize,
     pub(super) acceleration: usize,
+    pub(super) reach: Reach,
     /// Of the acquired samples that the weights are used on.
     pub(super) noise_variance: f64,
     /// Mean signal energy of a calibration sample, summed over the coils.
@@ -93,10 +97,11 @@ struct Moments {
 
 impl Fit {
     /// Fits to every place of the regions where a patch and its targets fit, for samples of the noise variance `noise_variance`.
+    /// A region has at least the lines of an equation.
     /// With `centre`, the centre of k-space is to be filled as well: weights for stronger samples are added.
     pub(super) fn new(
         regions: &[Region<'_>],
-        acceleration: usize,
+        (acceleration, reach): (usize, Reach),
         noise_variance: f64,
         centre: bool,
         options: &Options,
@@ -115,14 +120,14 @@ impl Fit {
         let mut kernels = Vec::with_capacity(STRONGEST);
         for (bins, exponent) in steps {
             let exponent = if options.energy_weights { exponent } else { 0.0 };
-            let moments = Moments::new(regions, acceleration, exponent, on)?;
+            let moments = Moments::new(regions, (acceleration, reach), exponent, on)?;
             let ridges: Vec<f64> = bins.map(|bin| moments.ridge(noise_variance, energy * middle(bin))).collect();
             let some: Result<Vec<Kernel>> =
-                ridges.into_par_iter().map(|ridge| moments.kernel(ridge, acceleration)).collect();
+                ridges.into_par_iter().map(|ridge| moments.kernel(ridge, reach.outputs(acceleration))).collect();
             kernels.extend(some?);
         }
         let coils = regions.first().map_or(0, |region| region.lines.dim().0);
-        Ok(Self { coils, acceleration, noise_variance, energy, kernels })
+        Ok(Self { coils, acceleration, reach, noise_variance, energy, kernels })
     }
 }
 
@@ -153,8 +158,13 @@ fn energies(region: &Array3<Complex32>, acceleration: usize) -> Array2<f64> {
 
 impl Moments {
     /// Sums over all places of the regions, where the weight of an equation falls with `exponent` as its energy rises.
-    fn new(regions: &[Region<'_>], acceleration: usize, exponent: f64, on: &dyn Products) -> Result<Self> {
-        let energies: Vec<Array2<f64>> = regions.iter().map(|region| region.energies(acceleration)).collect();
+    fn new(
+        regions: &[Region<'_>],
+        (acceleration, reach): (usize, Reach),
+        exponent: f64,
+        on: &dyn Products,
+    ) -> Result<Self> {
+        let energies: Vec<Array2<f64>> = regions.iter().map(|region| region.energies(acceleration, reach)).collect();
         let mut weights: Vec<Array2<f64>> = regions
             .iter()
             .zip(&energies)
@@ -171,7 +181,7 @@ impl Moments {
         weights.iter_mut().for_each(|weights| weights.mapv_inplace(|weight| weight / mean));
         let (mut sums, mut energy, mut noise) = (None::<Sums>, 0.0, 0.0);
         for ((region, weights), energies) in regions.iter().zip(&weights).zip(&energies) {
-            let found = on.moments(&Equations { lines: region.lines, acceleration, weights })?;
+            let found = on.moments(&Equations { lines: region.lines, acceleration, reach, weights })?;
             match &mut sums {
                 None => sums = Some(found),
                 Some(sums) => *sums += found,
@@ -193,8 +203,8 @@ impl Moments {
         (RIDGE * closed_form).max(SMALLEST_RIDGE * self.scale)
     }
 
-    /// The weights for a ridge.
-    fn kernel(&self, ridge: f64, acceleration: usize) -> Result<Kernel> {
+    /// The weights of so many outputs for a ridge.
+    fn kernel(&self, ridge: f64, outputs: usize) -> Result<Kernel> {
         let solution = self.solve(ridge).ok_or_else(failed)?;
         let norm = solution.squared_norm_l2();
         let explained: f64 = (0..solution.ncols()).map(|at| (self.cross.col(at).adjoint() * solution.col(at)).re).sum();
@@ -207,7 +217,7 @@ impl Moments {
                 c32::new(value.re as f32, -value.im as f32)
             }),
             norm,
-            model_error: model / ((acceleration - 1) as f64 * self.energy.max(f64::MIN_POSITIVE)),
+            model_error: model / (outputs as f64 * self.energy.max(f64::MIN_POSITIVE)),
         })
     }
 

@@ -12,6 +12,8 @@
 //!    a V each, with half the ridge above.
 //! 4. **Refit.** The centre of the filled k-space is a larger calibration region, in which acquired outer lines are targets. Steps
 //!    1 to 3 are repeated on it, twice. Sources are always acquired samples.
+//! 5. **Ends.** The up to R - 1 lines between the last one of a grid and the end of k-space have weights of their own, fitted like those
+//!    of the last refit, from the two grid lines before them; likewise before the first one.
 //!
 //! Calibration lines of their own ([`Separate`]) have a noise variance s' of their own, `l(E) = sum(w E_i) s / E - sum(w) s'`, and are part
 //! of the region of every refit. The centre of k-space is missing then. Its samples are up to a hundred times as strong as their
@@ -21,6 +23,7 @@
 //! k-space is `[coil, ky, kx]`. All of it is deterministic, and nothing is tuned to a scan.
 
 mod apply;
+mod beyond;
 mod fit;
 mod local;
 mod products;
@@ -31,9 +34,11 @@ use contract::prepared::Sampling;
 use ndarray::{Array2, Array3, ArrayView3, s};
 
 pub use self::apply::outer_lines;
+use self::beyond::Beyond;
+pub use self::beyond::range;
 use self::fit::{Fit, Region};
 use self::local::Energy;
-pub use self::products::{Equations, Gaps, Products, Sums, Target};
+pub use self::products::{Equations, Gaps, Products, Reach, Sums, Target};
 use super::Host;
 use super::calibration::Separate;
 use super::gfactor::Linear;
@@ -67,6 +72,7 @@ impl Default for Options {
 /// The weights of a slice, to measure other fills of it with.
 pub struct Judge {
     fit: Fit,
+    beyond: Option<Beyond>,
     energy: Energy,
 }
 
@@ -101,7 +107,8 @@ impl Judge {
         on: &dyn Products,
     ) -> Result<Vec<(usize, Vec<Complex32>)>> {
         let bins = self.fit.bins(&self.energy);
-        self.fit.predict((kspace, mask), sampling, &bins, |line| wanted.contains(&line), on)
+        let targets = self.fit.between(sampling, |line| wanted.contains(&line));
+        self.fit.predict((kspace, mask), &targets, &bins, on)
     }
 
     /// Fills any `kspace` with these weights, which are linear in it: noise alone, for instance.
@@ -117,7 +124,21 @@ impl Judge {
                 "the shape that the weights were fitted to",
             ));
         }
-        Ok(self.fit.apply(kspace, mask, sampling, &self.energy, &Host)?.kspace)
+        Ok(self.fill(kspace, mask, sampling, &Host)?.kspace)
+    }
+
+    fn fill(
+        &self,
+        kspace: &Array3<Complex32>,
+        mask: &[bool],
+        sampling: &Sampling,
+        on: &dyn Products,
+    ) -> Result<Filled> {
+        let mut filled = self.fit.apply(kspace, mask, sampling, &self.energy, on)?;
+        if let Some(beyond) = &self.beyond {
+            beyond.apply(&mut filled, mask, &self.energy, on)?;
+        }
+        Ok(filled)
     }
 
     /// Noise gain `[y, x]` of an image that is filled with these weights and combined with sensitivities `maps`, `[coil, y, x]`, see
@@ -134,8 +155,7 @@ impl Judge {
 /// A filled slice and what is known of its error.
 #[derive(Debug, Clone)]
 pub struct Filled {
-    /// `[coil, ky, kx]`: acquired lines bit for bit, missing ones between the first and the last acquired one filled,
-    /// others as they were.
+    /// `[coil, ky, kx]`: acquired lines bit for bit, missing ones of the [`range`] filled, others as they were.
     pub kspace: Array3<Complex32>,
     /// Complex noise variance of an acquired sample.
     pub noise_variance: f64,
@@ -158,8 +178,8 @@ pub const fn least_calibration_lines(acceleration: usize) -> usize {
     if kernel < window::NOISE_WINDOW.0 { window::NOISE_WINDOW.0 } else { kernel }
 }
 
-/// Fills the missing lines of `kspace` between the first and the last acquired one. `mask` says which lines were acquired;
-/// the calibration lines are among them.
+/// Fills the missing lines of `kspace` in its [`range`]; those beyond the first and the last acquired one only where the signal there is above
+/// the noise. `mask` says which lines were acquired; the calibration lines are among them.
 ///
 /// # Errors
 /// [`Error::Unsupported`] when there are too few calibration lines or they hold no signal, [`Error::Corrupt`] when shapes
@@ -197,17 +217,22 @@ pub fn fill_and_judge(
     let energy = Energy::of(kspace, mask, sampling.acceleration, noise_variance);
     let mut region = (sampling.acs_first, sampling.acs_first + sampling.acs_lines);
     let centre = separate.is_some();
-    let mut fit = Fit::new(&[calibration], sampling.acceleration, noise_variance, centre, options, on)?;
+    let reach = (sampling.acceleration, Reach::Between);
+    let mut regions = vec![calibration];
+    let mut fit = Fit::new(&regions, reach, noise_variance, centre, options, on)?;
+    let mut lines;
     for _ in 0..options.refits {
         region = refit_region(sampling);
-        let lines = fit.lines(kspace, mask, sampling, &energy, region.0..region.1, on)?;
-        let mut regions = vec![Region { lines: &lines, noise_variance }];
+        lines = fit.lines(kspace, mask, sampling, &energy, region.0..region.1, on)?;
+        regions = vec![Region { lines: &lines, noise_variance }];
         // Without acquired lines next to each other, the fill alone would confirm its own errors.
         regions.extend(separate.map(Region::separate));
-        fit = Fit::new(&regions, sampling.acceleration, noise_variance, centre, options, on)?;
+        fit = Fit::new(&regions, reach, noise_variance, centre, options, on)?;
     }
-    let filled = fit.apply(kspace, mask, sampling, &energy, on)?;
-    Ok((Filled { region, ..filled }, Judge { fit, energy }))
+    let beyond = Beyond::new(regions, mask, sampling, &energy, &fit, options, on)?;
+    let judge = Judge { fit, beyond, energy };
+    let filled = judge.fill(kspace, mask, sampling, on)?;
+    Ok((Filled { region, ..filled }, judge))
 }
 
 /// The lines of a refit: around the calibration block, inside the acquired range.

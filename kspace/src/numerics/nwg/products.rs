@@ -17,6 +17,55 @@ use crate::{Complex32, Result};
 const ROWS: usize = 16;
 const PATCH: Patch = Patch { lines: SOURCE_LINES, taps: TAPS };
 
+/// Where the lines to predict are, as seen from their source lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The R-1 lines between two source lines.
+    Between,
+    /// The R-1 lines before the first source line, then the R-1 after the last one.
+    Beyond,
+}
+
+impl Reach {
+    /// Lines that are predicted from one patch.
+    #[must_use]
+    pub const fn outputs(self, acceleration: usize) -> usize {
+        match self {
+            Self::Between => acceleration - 1,
+            Self::Beyond => 2 * (acceleration - 1),
+        }
+    }
+
+    /// The first source line of an equation, from the first line that is part of it.
+    #[must_use]
+    pub const fn source(self, acceleration: usize) -> usize {
+        match self {
+            Self::Between => 0,
+            Self::Beyond => acceleration - 1,
+        }
+    }
+
+    /// The line of an output, from the first line that is part of an equation.
+    #[must_use]
+    pub const fn line(self, output: usize, acceleration: usize) -> usize {
+        match self {
+            Self::Between => output + 1,
+            Self::Beyond if output < acceleration - 1 => output,
+            Self::Beyond => SOURCE_LINES * acceleration + output - (acceleration - 1),
+        }
+    }
+
+    /// Lines that are part of an equation.
+    #[must_use]
+    pub const fn span(self, acceleration: usize) -> usize {
+        let sources = (SOURCE_LINES - 1) * acceleration + 1;
+        match self {
+            Self::Between => sources,
+            Self::Beyond => sources + self.outputs(acceleration),
+        }
+    }
+}
+
 /// The equations of a calibration region: one for every shift along ky and every place along kx where a patch and its targets fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Equations<'a> {
@@ -24,6 +73,8 @@ pub struct Equations<'a> {
     pub lines: &'a Array3<Complex32>,
     /// Lines from one source line to the next.
     pub acceleration: usize,
+    /// Which lines are targets.
+    pub reach: Reach,
     /// `[shift, place]`.
     pub weights: &'a Array2<f64>,
 }
@@ -33,11 +84,11 @@ impl Equations<'_> {
     #[must_use]
     pub fn sizes(&self) -> (usize, usize) {
         let coils = self.lines.dim().0;
-        (coils * SOURCE_LINES * TAPS, coils * (self.acceleration - 1))
+        (coils * SOURCE_LINES * TAPS, coils * self.reach.outputs(self.acceleration))
     }
 }
 
-/// Weighted moments of equations with sources x and targets y. A source sample is numbered coil, line, point; a target line, coil.
+/// Weighted moments of equations with sources x and targets y. A source sample is numbered coil, line, point; a target output, coil.
 #[derive(Debug, Clone)]
 pub struct Sums {
     /// `sum(w x xᴴ)`, lower triangle.
@@ -61,7 +112,7 @@ impl AddAssign for Sums {
 pub struct Target {
     /// Its first source line, which may lie outside.
     pub anchor: isize,
-    /// Lines after the one that follows the anchor.
+    /// Its number among the outputs of a patch.
     pub output: usize,
     /// The line itself.
     pub line: usize,
@@ -79,7 +130,7 @@ pub struct Gaps<'a> {
     pub targets: &'a [Target],
     /// `[line, point]`: number of the weights.
     pub bins: &'a Array2<usize>,
-    /// `[(R-1) coil, patch]` each, numbered as in [`Sums`].
+    /// `[output coil, patch]` each, numbered as in [`Sums`].
     pub weights: &'a [MatRef<'a, c32>],
 }
 
@@ -116,7 +167,7 @@ impl Products for Host {
 }
 
 fn of_rows(equations: &Equations<'_>, rows: &[usize]) -> Sums {
-    let Equations { lines: region, acceleration, weights } = *equations;
+    let Equations { lines: region, acceleration, reach, weights } = *equations;
     let coils = region.dim().0;
     let places = weights.ncols();
     let (patch, targets) = equations.sizes();
@@ -133,10 +184,10 @@ fn of_rows(equations: &Equations<'_>, rows: &[usize]) -> Sums {
         };
         for (row, to) in x.chunks_exact_mut(places).enumerate() {
             let (coil, line, tap) = PATCH.place(row);
-            scaled(to, coil, first + line * acceleration, tap);
+            scaled(to, coil, first + reach.source(acceleration) + line * acceleration, tap);
         }
         for (row, to) in y.chunks_exact_mut(places).enumerate() {
-            scaled(to, row % coils, first + 1 + row / coils, TAPS / 2);
+            scaled(to, row % coils, first + reach.line(row / coils, acceleration), TAPS / 2);
         }
         add_outer(&mut sum.normal, &x, places);
         let (x, y) =

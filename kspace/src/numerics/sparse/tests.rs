@@ -90,7 +90,7 @@ impl Case {
         Problem {
             kspace: &self.filled.kspace,
             mask: &self.mask,
-            range: range(&self.sampling, self.mask.len()),
+            range: nwg::range(&self.sampling, self.mask.len()),
             noise_variance: self.filled.noise_variance,
             error_variance: &self.filled.error_variance,
             maps: &self.maps.maps,
@@ -98,7 +98,7 @@ impl Case {
     }
 
     fn refined(&self, options: &Options) -> Array3<Complex32> {
-        spread(&self.maps.maps, &refine(&self.problem(), options))
+        spread(&self.maps.maps, &refine(&self.problem(), options).images)
     }
 }
 
@@ -151,7 +151,7 @@ fn an_image_that_still_moves_has_more_steps_where_it_explains_the_samples() {
         let case = case(coils, noise, 120);
         [few, Options::default()].map(|options| rss(&case.refined(&options))).map(|image| psnr(&image, &case.truth))
     };
-    for (coils, noise, gain) in [(4, 0.0003, 3.0), (6, 0.001, 3.0), (8, 0.001, 3.0)] {
+    for (coils, noise, gain) in [(4, 0.0003, 2.0), (6, 0.001, 2.0), (8, 0.001, 2.0)] {
         let [few, enough] = images(coils, noise);
         assert!(enough > few + gain, "{coils} coils, noise {noise}: {few} and {enough} dB");
     }
@@ -201,21 +201,12 @@ fn details_shrink_by_the_noise_alone_once_the_fill_was_made_good() {
 
 #[test]
 fn lines_after_the_last_of_a_grid_are_missing_as_others_are() {
-    let found = |first: usize, last: usize| {
-        range(&Sampling { acceleration: 5, offset: first % 5, acs_first: 50, acs_lines: 20, first, last }, 120)
-    };
-    assert_eq!(found(0, 115), (0, 119));
-    assert_eq!(found(4, 119), (0, 119));
-    // Partial Fourier at either end, and a smaller k-space in the middle of zeros.
-    assert_eq!(found(5, 115), (5, 119));
-    assert_eq!(found(0, 114), (0, 114));
-    assert_eq!(found(20, 100), (20, 100));
-
     let case = case(8, 0.003, 120);
     let whole = case.problem();
     assert_eq!((case.sampling.last, whole.range), (116, (0, 119)));
     let cut = Problem { range: (0, 116), ..case.problem() };
-    let [whole, cut] = [whole, cut]
-        .map(|problem| psnr(&rss(&spread(&case.maps.maps, &refine(&problem, &Options::default()))), &case.truth));
+    let [whole, cut] = [whole, cut].map(|problem| {
+        psnr(&rss(&spread(&case.maps.maps, &refine(&problem, &Options::default()).images)), &case.truth)
+    });
     assert!(whole > cut + 1.0, "{whole} with the last lines, {cut} dB without");
 }
