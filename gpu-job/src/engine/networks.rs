@@ -216,7 +216,7 @@ impl Engine<'_> {
                 let (mask, sampling) = (&work.slice.mask, &work.slice.sampling);
                 let of_nwg = judge.residual(&nwg.kspace, mask, sampling, self.backend.products())?;
                 let residuals = [of_nwg, self.round_trip(work, fit, &filled.kspace)?];
-                mix::mix(&work.slice, &nwg.kspace, &filled.kspace, &residuals, &mut work.numbers)
+                mix::mix(&work.slice, self.recipe.refine, &nwg.kspace, &filled.kspace, &residuals, &mut work.numbers)
             }
             _ => filled.kspace,
         });
