@@ -11,7 +11,7 @@ use super::{Numbers, Slice};
 /// the worse one, so that neither is left out. Found with scans of 4 to 32 coils and SNR 30 to 400.
 const SHARES: (f64, f64) = (0.3, 0.7);
 /// The same above acceleration 2. The more lines are missing, the more the round trip favours `nwg`, whose kernels find what they filled
-/// themselves more consistent than it is: networks that seem to err half as much again can have the better image.
+/// themselves more consistent than it is: networks that seem to err half as much again, in energy, can have the better image.
 const SHARES_ABOVE: (f64, f64) = (0.8, 0.9);
 /// The same where a refinement follows. It takes away what networks do better, so that the two fills differ less.
 const SHARES_REFINED: (f64, f64) = (0.55, 0.75);

@@ -79,7 +79,7 @@ pub struct EntryMetrics {
     pub diverged: bool,
     /// Energy of the filled lines over that of all lines.
     pub filled_energy: f64,
-    /// Part of k-space between the first and the last acquired line, where the rest was never measured and is estimated.
+    /// Part of k-space between the first and the last line that was acquired or filled, where the rest was never measured and is estimated.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub partial_fourier: Option<f64>,
     /// Training steps done and the loss there.

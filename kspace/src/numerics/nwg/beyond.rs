@@ -10,12 +10,13 @@ use super::{Filled, Options, SOURCE_LINES};
 use crate::Result;
 
 /// First and last of the lines that an image of so many lines has. A grid ends up to R - 1 lines before k-space does: these are missing
-/// as others are. More of them, or zeros around a smaller k-space, were never meant to be acquired.
+/// as others are. A grid that could go on was cut: more of them, or zeros around a smaller k-space, were never meant to be acquired.
 #[must_use]
 pub const fn range(sampling: &Sampling, lines: usize) -> (usize, usize) {
-    let first = if sampling.first < sampling.acceleration { 0 } else { sampling.first };
-    let ends = sampling.last + sampling.acceleration >= lines;
-    (first, if ends && lines > 0 { lines - 1 } else { sampling.last })
+    let Sampling { acceleration, offset, first, last, .. } = *sampling;
+    // The grid line after the last acquired one, which may be a calibration line.
+    let next = last + acceleration - (last + acceleration - offset) % acceleration;
+    (if first <= offset { 0 } else { first }, if next >= lines && lines > 0 { lines - 1 } else { last })
 }
 
 /// The lines beyond the grid and the weights that fill them.
@@ -25,10 +26,10 @@ pub(super) struct Beyond {
 }
 
 impl Beyond {
-    /// Fits to regions that the weights of the lines within the grid were fitted to. `None` where nothing is beyond it, where the signal there is
-    /// below the noise, so that an empty line errs less than an acquired one, and where no region has enough lines.
+    /// Fits to regions that the weights of the lines within the grid were fitted to. `None` where nothing is beyond it, where the signal there, the
+    /// mean of all lines, is below the noise, so that empty lines err less than acquired ones, and where a region has too few lines.
     pub(super) fn new(
-        mut regions: Vec<Region<'_>>,
+        regions: &[Region<'_>],
         mask: &[bool],
         sampling: &Sampling,
         energy: &Energy,
@@ -40,11 +41,13 @@ impl Beyond {
         let targets = targets(mask, sampling);
         let signal: f64 = targets.iter().map(|target| energy.map.row(target.line).sum()).sum();
         let samples = targets.len() * energy.map.dim().1;
-        regions.retain(|region| region.lines.dim().1 >= reach.span(acceleration));
-        if signal <= samples as f64 * within.coils as f64 * within.noise_variance || regions.is_empty() {
+        let noise = samples as f64 * within.coils as f64 * within.noise_variance;
+        // Separate calibration lines are not left out of the fit where they are too few: the fill alone would confirm its own errors.
+        let enough = regions.iter().all(|region| region.lines.dim().1 >= reach.span(acceleration));
+        if signal <= noise || !enough {
             return Ok(None);
         }
-        let fit = Fit::new(&regions, (acceleration, reach), within.noise_variance, false, options, on)?;
+        let fit = Fit::new(regions, (acceleration, reach), within.noise_variance, false, options, on)?;
         Ok(Some(Self { fit, targets }))
     }
 

@@ -155,7 +155,7 @@ impl Judge {
 /// A filled slice and what is known of its error.
 #[derive(Debug, Clone)]
 pub struct Filled {
-    /// `[coil, ky, kx]`: acquired lines bit for bit, missing ones of the [`range`] filled, others as they were.
+    /// `[coil, ky, kx]`: acquired lines bit for bit, missing ones of the [`range`] filled as [`fill`] says, others as they were.
     pub kspace: Array3<Complex32>,
     /// Complex noise variance of an acquired sample.
     pub noise_variance: f64,
@@ -179,7 +179,7 @@ pub const fn least_calibration_lines(acceleration: usize) -> usize {
 }
 
 /// Fills the missing lines of `kspace` in its [`range`]; those beyond the first and the last acquired one only where the signal there is above
-/// the noise. `mask` says which lines were acquired; the calibration lines are among them.
+/// the noise, the grid lines next to them were acquired and at least 3 R - 1 lines calibrate. `mask` says which lines were acquired; the calibration lines are among them.
 ///
 /// # Errors
 /// [`Error::Unsupported`] when there are too few calibration lines or they hold no signal, [`Error::Corrupt`] when shapes
@@ -229,7 +229,7 @@ pub fn fill_and_judge(
         regions.extend(separate.map(Region::separate));
         fit = Fit::new(&regions, reach, noise_variance, centre, options, on)?;
     }
-    let beyond = Beyond::new(regions, mask, sampling, &energy, &fit, options, on)?;
+    let beyond = Beyond::new(&regions, mask, sampling, &energy, &fit, options, on)?;
     let judge = Judge { fit, beyond, energy };
     let filled = judge.fill(kspace, mask, sampling, on)?;
     Ok((Filled { region, ..filled }, judge))

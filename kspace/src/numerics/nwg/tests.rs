@@ -4,11 +4,12 @@ use ndarray::Axis;
 use proptest::prelude::*;
 
 use super::*;
+use crate::numerics::calibration::covered;
 use crate::numerics::combine::rss;
 use crate::numerics::fft::ifft2c;
 use crate::numerics::grappa;
 use crate::numerics::metrics::psnr;
-use crate::numerics::testing::{energy, points, sample, scan};
+use crate::numerics::testing::{calibration, energy, points, sample, scan};
 
 fn norm(values: &Array3<Complex32>) -> f32 {
     values.iter().map(|value| value.norm_sqr()).sum::<f32>().sqrt()
@@ -108,6 +109,31 @@ fn lines_after_the_last_of_a_grid_are_missing_as_others_are() {
     assert_eq!(found(5, 115), (5, 119));
     assert_eq!(found(0, 114), (0, 114));
     assert_eq!(found(20, 100), (20, 100));
+    // Calibration lines reach further than a grid that was cut, and as far as one that was not.
+    let block = |first: usize, last: usize, lines: usize| {
+        range(
+            &Sampling { acceleration: 4, offset: 1, acs_first: first, acs_lines: last + 1 - first, first, last },
+            lines,
+        )
+    };
+    assert_eq!(block(2, 62, 67), (2, 62));
+    assert_eq!(block(0, 63, 65), (0, 64));
+}
+
+#[test]
+fn separate_lines_too_few_for_the_ends_leave_them_empty() {
+    let full = scan(8, 120, 96, 1e-4);
+    let (kspace, mask, sampling) = sample(&full, 6, 2, 0, 120);
+    let filled = |lines: usize| {
+        let own = calibration(&full, (lines, 96), 1.0, 1e-4);
+        let sampling = covered(&sampling, lines, 120);
+        let separate = Separate::new(&own, &kspace, &mask, &sampling, Some(2e-8)).unwrap();
+        let options = Options { noise_variance: Some(2e-8), ..Options::default() };
+        let filled = fill_and_judge(&kspace, &mask, &sampling, Some(&separate), &options, &Host).unwrap().0;
+        energy(&filled.kspace, 0) + energy(&filled.kspace, 119)
+    };
+    assert_eq!(filled(12), 0.0);
+    assert!(filled(24) > 0.0);
 }
 
 #[test]
