@@ -179,7 +179,8 @@ pub const fn least_calibration_lines(acceleration: usize) -> usize {
 }
 
 /// Fills the missing lines of `kspace` in its [`range`]; those beyond the first and the last acquired one only where the signal there is above
-/// the noise, the grid lines next to them were acquired and at least 3 R - 1 lines calibrate. `mask` says which lines were acquired; the calibration lines are among them.
+/// the noise, the grid lines next to them were acquired and at least 3 R - 1 lines calibrate. `mask` says which lines were acquired; the
+/// calibration lines are among them.
 ///
 /// # Errors
 /// [`Error::Unsupported`] when there are too few calibration lines or they hold no signal, [`Error::Corrupt`] when shapes
