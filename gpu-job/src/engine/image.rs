@@ -65,7 +65,8 @@ impl Engine<'_> {
             None => (self.backend.imaging().transform(filled)?, None),
         };
         let asymmetry = asymmetry(&work.slice, nwg.is_some());
-        numbers.partial = asymmetry.map(|it| (it.range.1 + 1 - it.range.0) as f64 / images.dim().1 as f64);
+        let Sampling { first, last, .. } = work.slice.sampling;
+        numbers.partial = asymmetry.map(|_| (last + 1 - first) as f64 / images.dim().1 as f64);
         numbers.left_zero = asymmetry
             .is_some_and(|it| partial_fourier::way(&it, self.recipe.partial_fourier) != self.recipe.partial_fourier);
         let images = self.complete(images, asymmetry);
@@ -191,12 +192,12 @@ fn centre(sampling: &Sampling, rows: usize) -> Sampling {
     Sampling { acs_first: first, acs_lines: lines, ..*sampling }
 }
 
-/// How the lines of a slice are not symmetric, where partial Fourier left some out. The kernels of `nwg` fill the lines after the last one
-/// of a grid too.
+/// How the acquired lines of a slice are not symmetric, where partial Fourier left some out. Lines after the last one of a grid, which the
+/// kernels of `nwg` fill, are kept as measured ones are; whether there is partial Fourier is not theirs to say.
 fn asymmetry(slice: &Slice, nwg: bool) -> Option<Asymmetry> {
     let Slice { sampling, mask, .. } = slice;
-    let range = if nwg { nwg::range(sampling, mask.len()) } else { (sampling.first, sampling.last) };
-    partial_fourier::missing(range, mask.len(), sampling.acceleration)
+    let found = partial_fourier::missing((sampling.first, sampling.last), mask.len(), sampling.acceleration)?;
+    Some(if nwg { Asymmetry { range: nwg::range(sampling, mask.len()), ..found } } else { found })
 }
 
 /// Calibration lines `[coil, line, kx]` within k-space.
@@ -219,6 +220,21 @@ fn energies(kspace: &Array3<Complex32>, mask: &[bool]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_after_the_last_of_a_grid_are_kept_and_make_no_partial_fourier() {
+        let of = |acceleration, offset, lines, (first, last)| {
+            let sampling = Sampling { acceleration, offset, acs_first: lines / 2, acs_lines: 20, first, last };
+            let (kspace, mask) = (Array3::zeros((1, lines, 7)), vec![true; lines]);
+            let slice =
+                Slice { kspace, mask, sampling, number: 0, noise_variance: None, calibration: None, compare: false };
+            [false, true].map(|nwg| asymmetry(&slice, nwg).map(|it| it.range))
+        };
+        // 53 lines before the centre and 57 after it, 60 with those that were filled.
+        assert_eq!(of(5, 3, 122, (8, 118)), [None, None]);
+        assert_eq!(of(4, 0, 120, (40, 116)), [Some((40, 116)), Some((40, 119))]);
+        assert_eq!(of(4, 3, 120, (3, 83)), [Some((3, 83)), Some((0, 83))]);
+    }
 
     #[test]
     fn sensitivities_are_read_from_lines_that_were_all_acquired() {

@@ -201,7 +201,7 @@ pub struct Numbers {
     pub unrefined: bool,
     /// Whether the calibration lines tell no sensitivities and those of the coil images combined them.
     pub uncalibrated: bool,
-    /// Part of k-space between the first and the last line that was acquired or filled, where the rest was never measured and is estimated.
+    /// Part of k-space between the first and the last acquired line, where the rest was never measured and is estimated.
     pub partial: Option<f64>,
     /// Whether so little of it lies on both sides of the centre that the rest is left zero, whatever was asked for.
     pub left_zero: bool,

@@ -21,7 +21,7 @@ pub struct Metrics {
     /// How missing lines were filled.
     pub method: Method,
     /// Over all entries, by name: `calibration_residual` and `filled_energy` as in [`EntryMetrics`], of the sums of all
-    /// entries; `noise_level`, `networks`, `round_trip` and the numbers of [`ImageQuality`], means over the entries that have them;
+    /// entries; `noise_level`, `networks`, `round_trip`, `refinement_steps` and the numbers of [`ImageQuality`], means over the entries that have them;
     /// `acquired_fraction`, the acquired part of the lines between the first and the last acquired one; `replaced_entries`, how many were
     /// reconstructed in another way than asked.
     pub summary: BTreeMap<String, f64>,
@@ -79,7 +79,7 @@ pub struct EntryMetrics {
     pub diverged: bool,
     /// Energy of the filled lines over that of all lines.
     pub filled_energy: f64,
-    /// Part of k-space between the first and the last line that was acquired or filled, where the rest was never measured and is estimated.
+    /// Part of k-space between the first and the last acquired line, where the rest was never measured and is estimated.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub partial_fourier: Option<f64>,
     /// Training steps done and the loss there.
