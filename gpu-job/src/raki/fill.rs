@@ -135,6 +135,7 @@ impl Entry<'_> {
         let Some(scale) = self.scale()? else { return Ok(filled) };
         let (coils, ny, nx) = self.kspace.dim();
         if let Some(lesson) = &self.lesson {
+            lesson.checked_lines(self.kspace.dim())?;
             for line in (0..self.sampling.first).chain(self.sampling.last + 1..ny) {
                 filled.kspace.slice_mut(s![.., line, ..]).assign(&lesson.kspace.slice(s![.., line, ..]));
             }

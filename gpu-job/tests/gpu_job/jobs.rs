@@ -77,6 +77,12 @@ fn every_method_gives_a_complete_result_that_its_manifest_describes() {
         assert_eq!(metrics.entries[0].acquired_lines, 25);
         assert_eq!(metrics.entries[0].missing_lines, 8);
         assert_eq!(metrics.entries[0].filled_energy > 0.0, method != Method::ZeroFilled);
+        let least = request.recipe.sparse.iterations;
+        for entry in &metrics.entries {
+            let steps = entry.refinement_steps;
+            assert_eq!(steps.is_some_and(|steps| steps >= least), method == Method::Auto, "{method}: {steps:?}");
+        }
+        assert_eq!(metrics.summary.contains_key("refinement_steps"), method == Method::Auto);
     }
 }
 

@@ -112,25 +112,34 @@ fn cuda_fills_as_the_cpu_does() {
         *value /= 1.0 + (ky.abs_diff(lines / 2) + kx.abs_diff(points / 2)) as f32;
     }
     let (acs_first, acs_lines) = (22, 20);
-    let acquired =
-        |line: usize| line.is_multiple_of(acceleration) || (acs_first..acs_first + acs_lines).contains(&line);
-    let mask: Vec<bool> = (0..lines).map(acquired).collect();
-    for ((_, ky, _), value) in kspace.indexed_iter_mut() {
-        *value *= f32::from(u8::from(mask[ky]));
+    // Lines after the grid, and lines on both sides of it.
+    for (offset, beyond) in [(0, [61, 63]), (2, [0, 63])] {
+        let acquired =
+            |line: usize| line % acceleration == offset || (acs_first..acs_first + acs_lines).contains(&line);
+        let mask: Vec<bool> = (0..lines).map(acquired).collect();
+        let mut kspace = kspace.clone();
+        for ((_, ky, _), value) in kspace.indexed_iter_mut() {
+            *value *= f32::from(u8::from(mask[ky]));
+        }
+        let sampling = Sampling { acceleration, offset, acs_first, acs_lines, first: offset, last: 60 + offset };
+        let on = |products: &dyn Products| {
+            let options = nwg::Options { noise_variance: Some(1e-4), ..nwg::Options::default() };
+            let (filled, judge) = nwg::fill_and_judge(&kspace, &mask, &sampling, None, &options, products).unwrap();
+            (judge.residual(&filled.kspace, &mask, &sampling, products).unwrap(), filled)
+        };
+        let ((residual_a, a), (residual_b, b)) = (on(&Host), on(cuda.products()));
+        let energy =
+            |values: &mut dyn Iterator<Item = Complex32>| values.map(|value| value.norm_sqr()).sum::<f32>().sqrt();
+        let apart = |a: &[Complex32], b: &[Complex32]| {
+            energy(&mut a.iter().zip(b).map(|(a, b)| a - b)) / energy(&mut a.iter().copied())
+        };
+        let error = apart(a.kspace.as_slice().unwrap(), b.kspace.as_slice().unwrap());
+        assert!(error < 1e-5, "offset {offset}: {error}");
+        let error = apart(&residual_a, &residual_b);
+        assert!(error < 1e-5, "offset {offset}: residuals: {error}");
+        for line in beyond {
+            let signal = energy(&mut a.kspace.index_axis(Axis(1), line).iter().copied());
+            assert!(signal > 0.0, "offset {offset}: line {line} beyond the grid has signal here");
+        }
     }
-    let sampling = Sampling { acceleration, offset: 0, acs_first, acs_lines, first: 0, last: 60 };
-    let on = |products: &dyn Products| {
-        let options = nwg::Options { noise_variance: Some(1e-4), ..nwg::Options::default() };
-        let (filled, judge) = nwg::fill_and_judge(&kspace, &mask, &sampling, None, &options, products).unwrap();
-        (judge.residual(&filled.kspace, &mask, &sampling, products).unwrap(), filled)
-    };
-    let ((residual_a, a), (residual_b, b)) = (on(&Host), on(cuda.products()));
-    let energy = |values: &mut dyn Iterator<Item = Complex32>| values.map(|value| value.norm_sqr()).sum::<f32>().sqrt();
-    let error = energy(&mut a.kspace.iter().zip(&b.kspace).map(|(a, b)| a - b)) / energy(&mut a.kspace.iter().copied());
-    assert!(error < 1e-5, "{error}");
-    let error =
-        energy(&mut residual_a.iter().zip(&residual_b).map(|(a, b)| a - b)) / energy(&mut residual_a.iter().copied());
-    assert!(error < 1e-5, "residuals: {error}");
-    let beyond = energy(&mut a.kspace.index_axis(Axis(1), 62).iter().copied());
-    assert!(beyond > 0.0, "lines beyond the grid have signal here");
 }

@@ -120,9 +120,8 @@ impl Fit {
         let (first, last) = (sampling.first as isize, sampling.last as isize);
         let start = first - (first - sampling.offset as isize).rem_euclid(spacing);
         let of_anchor = |anchor: isize| {
-            let line = move |output: usize| usize::try_from(anchor + 1 + output as isize).ok();
-            (0..self.acceleration - 1)
-                .filter_map(move |output| Some(Target { anchor, output, line: line(output)? }))
+            (0..self.reach.outputs(self.acceleration))
+                .filter_map(move |output| self.reach.target(self.acceleration, anchor, output))
                 .filter(|target| wanted(target.line))
         };
         (start..=last).step_by(self.acceleration).flat_map(of_anchor).collect()

@@ -1,5 +1,7 @@
 //! The lines between an end of the grid and the end of k-space, which have source lines on one side only.
 
+use std::ops::Range;
+
 use contract::prepared::Sampling;
 use ndarray::s;
 
@@ -54,19 +56,16 @@ impl Beyond {
     /// Fills the lines from the acquired ones of `filled`.
     pub(super) fn apply(&self, filled: &mut Filled, mask: &[bool], energy: &Energy, on: &dyn Products) -> Result<()> {
         let bins = self.fit.bins(energy);
-        let points = filled.kspace.dim().2;
         for (line, values) in self.fit.predict((&filled.kspace, mask), &self.targets, &bins, on)? {
-            for (coil, values) in values.chunks_exact(points).enumerate() {
-                let to = filled.kspace.slice_mut(s![coil, line, ..]);
-                to.into_iter().zip(values).for_each(|(to, value)| *to = *value);
-            }
+            let to = filled.kspace.slice_mut(s![.., line, ..]);
+            to.into_iter().zip(values).for_each(|(to, value)| *to = value);
             self.fit.expect(&mut filled.error_variance, line, energy, &bins);
         }
         Ok(())
     }
 }
 
-/// The lines beyond the grid, where the grid lines next to them were acquired.
+/// The lines beyond the grid, where the grid lines next to them were acquired, in the order of their anchors.
 fn targets(mask: &[bool], sampling: &Sampling) -> Vec<Target> {
     let Sampling { acceleration, offset, first, last, .. } = *sampling;
     let (start, end) = range(sampling, mask.len());
@@ -81,19 +80,12 @@ fn targets(mask: &[bool], sampling: &Sampling) -> Vec<Target> {
         highest.checked_sub(reach).map(|anchor| (anchor, acceleration - 1..2 * (acceleration - 1))),
     ];
     let acquired = |anchor: usize| (0..SOURCE_LINES).all(|at| mask.get(anchor + at * acceleration) == Some(&true));
-    let of_end = |(anchor, outputs): (usize, std::ops::Range<usize>)| {
-        outputs.filter_map(move |output| {
-            let line =
-                (anchor + Reach::Beyond.line(output, acceleration)).checked_sub(Reach::Beyond.source(acceleration))?;
-            Some(Target { anchor: anchor as isize, output, line })
-        })
+    let of_end = |(anchor, outputs): (usize, Range<usize>)| {
+        outputs.filter_map(move |output| Reach::Beyond.target(acceleration, anchor as isize, output))
     };
     let missing = |target: &Target| {
         let line = target.line;
         (start..=end).contains(&line) && !(first..=last).contains(&line) && !mask[line]
     };
-    let mut targets: Vec<Target> =
-        ends.into_iter().flatten().filter(|(anchor, _)| acquired(*anchor)).flat_map(of_end).filter(missing).collect();
-    targets.sort_by_key(|target| target.anchor);
-    targets
+    ends.into_iter().flatten().filter(|(anchor, _)| acquired(*anchor)).flat_map(of_end).filter(missing).collect()
 }

@@ -64,6 +64,13 @@ impl Reach {
             Self::Beyond => sources + self.outputs(acceleration),
         }
     }
+
+    /// An output of the patch whose first source line is `anchor`; `None` where it lies before the first line.
+    pub(super) fn target(self, acceleration: usize, anchor: isize, output: usize) -> Option<Target> {
+        let start = anchor - self.source(acceleration) as isize;
+        let line = usize::try_from(start + self.line(output, acceleration) as isize).ok()?;
+        Some(Target { anchor, output, line })
+    }
 }
 
 /// The equations of a calibration region: one for every shift along ky and every place along kx where a patch and its targets fit.
