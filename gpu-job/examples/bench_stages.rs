@@ -105,7 +105,7 @@ fn main() -> Result<(), JobError> {
                 .time(|| espirit::maps(block, filled.noise_variance, (rows, columns), &maps_options, &Host))?;
             let count = maps.maps.dim().0;
             stages[3].operations = cost::refinement(&options, count, shape);
-            stages[3].bytes = (options.iterations + 1) as f64
+            stages[3].bytes = (options.iterations + 2) as f64
                 * pixels
                 * (size(2 * count * coils) + size(5 * coils) + size(8 * count));
             let problem = sparse::Problem {
@@ -114,6 +114,7 @@ fn main() -> Result<(), JobError> {
                 range: nwg::range(&sampling, rows),
                 noise_variance: filled.noise_variance,
                 error_variance: &filled.error_variance,
+                checked: filled.checked,
                 maps: &maps.maps,
             };
             stages[3].time(|| sparse::refine(&problem, &options));

@@ -8,6 +8,8 @@
 //!
 //! Single precision without TF32. The arithmetic is that of the CPU; sums over the coils have another order.
 
+mod refinement;
+
 use std::sync::Arc;
 
 use candle_core::cuda_backend::WrapErr;
@@ -18,8 +20,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use kspace::numerics::espirit::Pixels;
 use kspace::numerics::imaging::Imaging;
-use kspace::numerics::sparse::{self, Course, LEVELS, Options, Problem, Refined};
-use kspace::numerics::wavelet::{HIGH, LOW, Wavelet};
+use kspace::numerics::sparse::{Options, Problem, Refined};
 use kspace::numerics::{Host, espirit};
 use kspace::{Complex32, Error};
 use ndarray::{Array3, Array4, ShapeBuilder};
@@ -212,106 +213,6 @@ impl Images {
         run(lane, &self.eigenvectors, (config, rows), [&mut vectors, &mut values], &sizes, &inputs)?;
         let values = lane.stream.clone_dtoh(&values).w()?;
         Ok((download(lane, &vectors)?, values))
-    }
-
-    /// `[map, y, x]` and the steps done.
-    fn refine(&self, lane: &mut Lane, problem: &Problem<'_>, options: &Options) -> Outcome<(Vec<Complex32>, usize)> {
-        let (maps, coils, rows, columns) = problem.maps.dim();
-        let area = rows * columns;
-        let padded = (Wavelet::padded(rows, LEVELS), Wavelet::padded(columns, LEVELS));
-        let sizes = Sizes {
-            maps: number(maps)?,
-            coils: number(coils)?,
-            tall: number(padded.0)?,
-            broad: number(padded.1)?,
-            low: LOW,
-            high: HIGH,
-            ..planes(rows, columns)?
-        };
-        let unitary = Sizes { factor: 1.0 / (area as f32).sqrt(), ..sizes.to_origin() };
-        let sensitivities = self.shifted(lane, &upload(lane, problem.maps)?, &sizes.to_origin())?;
-        let samples = self.shifted(lane, &upload(lane, problem.kspace)?, &sizes.to_origin())?;
-        let trust = lane.stream.clone_htod(&problem.trust(options)).w()?;
-        let acquired = lane.stream.clone_htod(&problem.acquired()).w()?;
-        let ones = lane.stream.clone_htod(&vec![1.0_f32; area]).w()?;
-        let shape = [coils, rows, columns];
-        let (planes, all) = ((each(coils * area)?, coils * area), (each(maps * area)?, maps * area));
-        let frames = maps * padded.0 * padded.1;
-        let (mut coil_images, mut frame, mut other) =
-            (lane.zeros(coils * area)?, lane.zeros(frames)?, lane.zeros(frames)?);
-        let (mut image, mut ahead) = (lane.zeros(maps * area)?, lane.zeros(maps * area)?);
-
-        // The image of all samples.
-        run(lane, &self.residual, planes, [&mut coil_images], &unitary, &[&samples, &ones])?;
-        lane.transform(&mut coil_images, shape, Direction::Inverse)?;
-        run(lane, &self.gather, all, [&mut image], &sizes, &[&ahead, &sensitivities, &coil_images])?;
-        lane.stream.memcpy_dtod(&image, &mut ahead).w()?;
-        let mut course = Course::new(problem, &download(lane, &image)?, options);
-
-        let (mut next, mut steps) = (lane.zeros(maps * area)?, 0);
-        for (done, turn) in sparse::turns(options).enumerate() {
-            if course.looks(done) {
-                let now = download(lane, &image)?;
-                let misfit = || {
-                    run(lane, &self.spread, planes, [&mut coil_images], &sizes, &[&sensitivities, &image])?;
-                    lane.transform(&mut coil_images, shape, Direction::Forward)?;
-                    run(lane, &self.residual, planes, [&mut coil_images], &unitary, &[&samples, &acquired])?;
-                    let count = coils * rows;
-                    let mut energies = lane.stream.alloc_zeros(count).w()?;
-                    run(lane, &self.energy, (each(count)?, count), [&mut energies], &sizes, &[&coil_images])?;
-                    let energies: Vec<f32> = lane.stream.clone_dtoh(&energies).w()?;
-                    lane.stream.synchronize().w()?;
-                    // The residual is scaled for the transform that follows it in a step.
-                    Outcome::Ok(energies.into_iter().map(f64::from).sum::<f64>() * area as f64)
-                };
-                if course.ends(now, misfit)? {
-                    break;
-                }
-            }
-            run(lane, &self.spread, planes, [&mut coil_images], &sizes, &[&sensitivities, &ahead])?;
-            lane.transform(&mut coil_images, shape, Direction::Forward)?;
-            run(lane, &self.residual, planes, [&mut coil_images], &unitary, &[&samples, &trust])?;
-            lane.transform(&mut coil_images, shape, Direction::Inverse)?;
-            run(lane, &self.gather, all, [&mut next], &sizes, &[&ahead, &sensitivities, &coil_images])?;
-            let shift = Sizes { down: number(turn.shift.0)?, right: number(turn.shift.1)?, ..sizes };
-            run(lane, &self.load, (each(frames)?, frames), [&mut frame], &shift, &[&next])?;
-            self.shrink(lane, [&mut frame, &mut other], &sizes, course.threshold(done))?;
-            let onward = Sizes { factor: turn.momentum, ..shift };
-            run(lane, &self.advance, all, [&mut image, &mut ahead], &onward, &[&frame])?;
-            steps = done + 1;
-        }
-        Ok((download(lane, &self.shifted(lane, &image, &sizes.from_origin())?)?, steps))
-    }
-
-    /// Shrinks the wavelet details of a frame; `other` is room for what is between the axes of a level.
-    fn shrink(
-        &self,
-        lane: &Lane,
-        [frame, other]: [&mut CudaSlice<f32>; 2],
-        sizes: &Sizes,
-        threshold: f32,
-    ) -> Outcome<()> {
-        let level = |level: usize| {
-            let (level_rows, level_columns) = (sizes.tall >> level, sizes.broad >> level);
-            let count = sizes.maps as usize * level_rows as usize * level_columns as usize;
-            let along = |axis| Sizes { level_rows, level_columns, axis, ..*sizes };
-            Ok::<_, candle_core::Error>(((each(count)?, count), along(0), along(1)))
-        };
-        for at in 0..LEVELS {
-            let (count, along_x, along_y) = level(at)?;
-            run(lane, &self.split, count, [&mut *other], &along_x, &[frame])?;
-            run(lane, &self.split, count, [&mut *frame], &along_y, &[other])?;
-        }
-        let area = sizes.tall as usize * sizes.broad as usize;
-        let (_, smooth, _) = level(LEVELS)?;
-        let details = Sizes { factor: threshold, ..smooth };
-        run(lane, &self.shrink, (each(area)?, area), [&mut *frame], &details, &[])?;
-        for at in (0..LEVELS).rev() {
-            let (count, along_x, along_y) = level(at)?;
-            run(lane, &self.join, count, [&mut *other], &along_y, &[frame])?;
-            run(lane, &self.join, count, [&mut *frame], &along_x, &[other])?;
-        }
-        Ok(())
     }
 }
 

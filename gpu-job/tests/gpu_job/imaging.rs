@@ -89,7 +89,8 @@ fn cuda_refines_as_the_cpu_does() {
             mask: &(0..rows).map(|row| row % 3 == 1).collect::<Vec<_>>(),
             range: (1, rows - 3),
             noise_variance: 2.7e-4,
-            error_variance: &Array2::from_shape_simple_fn((rows, columns), || 1e-4 * (1.1 + part())),
+            error_variance: &Array2::from_shape_simple_fn((rows, columns), || 1e-3 * (1.1 + part())),
+            checked: true,
             maps: &maps,
         };
         for iterations in [0, 1, 6] {
@@ -117,6 +118,7 @@ fn cuda_goes_on_as_long_as_the_cpu_does() {
             range: (1, 46),
             noise_variance,
             error_variance: &Array2::from_elem((48, 40), 1e-2),
+            checked: true,
             maps,
         };
         let options = sparse::Options::default();

@@ -8,27 +8,34 @@
 //! x <- shrink( z + Sᴴ Fᴴ [ M (k - F S z) + mu (1 - M)(filled - F S z) ] )
 //! ```
 //!
-//! with mu = 0.03 s / v for the noise variance s of acquired and the error variance v of filled samples. Details of both
+//! with mu = 0.03 s / v for the noise variance s of acquired and the error variance v of filled samples, at least s. Details of both
 //! maps shrink together by `0.22 sqrt(sigma d)`, where d is the size of the finest details: thresholds in units of the noise
 //! alone blur scans of high SNR. Every step shifts the grid of the wavelets by a seeded amount, so that no block pattern is left.
 //!
 //! Where there is little noise, 20 steps are not enough. More follow, by tens, as long as ten of them move the image by more than its
 //! noise and it explains the acquired samples to twice theirs; details shrink by 0.22 sigma then, since what made them large, the error
 //! of the fill, is gone.
+//!
+//! At the end each filled line has its say. Its expected error has an energy V, and its samples differ from those of the image by D:
+//! what D has beyond V is the image's own error, and of the two estimates, weighted by the inverse of their errors, the image keeps V / D
+//! of the difference. `1 - V / D` is put back in one more step without thresholds. Where half of the lines were measured with
+//! little noise a fill errs less than what wavelets and sensitivities can tell.
 
 mod course;
 mod model;
+mod problem;
 mod shrink;
 
 use std::convert::Infallible;
 
-use ndarray::{Array2, Array3, Array4};
+use ndarray::Array3;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 pub use self::course::Course;
 use self::model::Model;
+pub use self::problem::Problem;
 use self::shrink::Shrink;
 use crate::Complex32;
 
@@ -44,7 +51,7 @@ pub struct Options {
     pub most: usize,
     /// Threshold over `sqrt(sigma d)`.
     pub threshold: f32,
-    /// Weight of filled samples over `s / v`.
+    /// Weight of filled samples over `s / v`, v being at least s.
     pub trust: f32,
     /// Seed of the shifts.
     pub seed: u64,
@@ -53,42 +60,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { iterations: 20, most: 60, threshold: 0.22, trust: 0.03, seed: 0 }
-    }
-}
-
-/// What is refined. k-space is `[coil, ky, kx]`.
-pub struct Problem<'a> {
-    /// Acquired and filled samples.
-    pub kspace: &'a Array3<Complex32>,
-    /// Acquired lines.
-    pub mask: &'a [bool],
-    /// First and last of the lines that the image has, see [`nwg::range`](super::nwg::range); beyond them k-space stays empty.
-    pub range: (usize, usize),
-    /// Noise variance of an acquired sample.
-    pub noise_variance: f64,
-    /// `[ky, kx]`: error variance of a filled sample.
-    pub error_variance: &'a Array2<f32>,
-    /// `[map, coil, y, x]`, at most unit length over the coils.
-    pub maps: &'a Array4<Complex32>,
-}
-
-impl Problem<'_> {
-    /// `[ky, kx]`: what the residual of a sample counts; 1 for acquired ones, and for those beyond the range, which are to stay empty.
-    #[must_use]
-    pub fn trust(&self, options: &Options) -> Vec<f32> {
-        let trust = |((ky, _), error): ((usize, usize), &f32)| {
-            let missing = ky >= self.range.0 && ky <= self.range.1 && !self.mask[ky];
-            if missing { options.trust * self.noise_variance as f32 / error.max(f32::MIN_POSITIVE) } else { 1.0 }
-        };
-        self.error_variance.indexed_iter().map(trust).collect()
-    }
-
-    /// `[ky, kx]`: 1 for acquired samples, 0 for others.
-    #[must_use]
-    pub fn acquired(&self) -> Vec<f32> {
-        let (_, _, _, columns) = self.maps.dim();
-        let line = |acquired: &bool| std::iter::repeat_n(f32::from(u8::from(*acquired)), columns);
-        self.mask.iter().flat_map(line).collect()
     }
 }
 
@@ -138,11 +109,11 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Refined {
     let shift = |plane: &mut [Complex32]| to_origin(plane, rows, columns);
     let maps: Vec<Complex32> = shifted(problem.maps.iter().copied().collect(), area, shift);
     let samples: Vec<Complex32> = shifted(problem.kspace.iter().copied().collect(), area, shift);
-    let planes = [problem.trust(options), problem.acquired()];
-    let [trust, acquired] = planes.map(|mut plane| {
+    let plane = |mut plane: Vec<f32>| {
         to_origin(&mut plane, rows, columns);
         plane
-    });
+    };
+    let (trust, acquired) = (plane(problem.trust(options)), plane(problem.acquired()));
 
     let model = Model { count, coils, rows, columns, maps: &maps, samples: &samples, trust: &trust };
     let zero = vec![Complex32::default(); count * area];
@@ -155,7 +126,7 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Refined {
     let seen = Model { trust: &acquired, ..model };
     for (done, Turn { shift, momentum }) in turns(options).enumerate() {
         if course.looks(done) {
-            let Ok(ends) = course.ends(image.clone(), || Ok::<_, Infallible>(seen.misfit(&image)));
+            let Ok(ends) = course.ends(image.clone(), || Ok::<_, Infallible>(seen.energies(&image).iter().sum()));
             if ends {
                 break;
             }
@@ -170,6 +141,10 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Refined {
         image = next;
         steps = done + 1;
     }
+    let compared = Model { trust: &plane(problem.compared()), ..model };
+    let returned = problem.returned(compared.energies(&image));
+    let step = Model { trust: &plane(returned), ..model }.step(&image);
+    image.iter_mut().zip(&step).for_each(|(to, step)| *to += step);
     for plane in image.chunks_exact_mut(area) {
         from_origin(plane, rows, columns);
     }

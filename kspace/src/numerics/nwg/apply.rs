@@ -6,10 +6,10 @@ use contract::prepared::Sampling;
 use faer::{MatRef, c32};
 use ndarray::{Array2, Array3, s};
 
-use super::Filled;
 use super::fit::Fit;
 use super::local::{Energy, STRONG, bin};
 use super::products::{Gaps, Products, Target};
+use super::{Filled, whole_patches};
 use crate::{Complex32, Result};
 
 /// Acquired lines outside the calibration block, which a line of another grid can predict.
@@ -33,6 +33,7 @@ impl Fit {
         let bins = self.bins(energy);
         let within = |line: usize| (sampling.first..=sampling.last).contains(&line);
         let predicted = self.predict((kspace, mask), &self.between(sampling, within), &bins, on)?;
+        let understated = self.understated((kspace, mask), &predicted, energy, &bins);
         let mut filled = Filled {
             kspace: kspace.clone(),
             noise_variance: self.noise_variance,
@@ -40,6 +41,7 @@ impl Fit {
                 let signal = if mask[at.0] { 0.0 } else { energy.map[at] / self.coils as f64 };
                 signal.max(self.noise_variance) as f32
             }),
+            checked: understated.is_some(),
             centre: Array2::from_shape_fn((lines, points), |at| bins[at] >= STRONG && !mask[at.0] && within(at.0)),
             calibration: (0.0, 0.0),
             region: (0, 0),
@@ -58,9 +60,40 @@ impl Fit {
             }
             if !mask[line] {
                 self.expect(&mut filled.error_variance, line, energy, &bins);
+                if let Some(understated) = &understated {
+                    let variances = filled.error_variance.row_mut(line);
+                    variances.into_iter().zip(bins.row(line)).for_each(|(to, bin)| *to *= understated[*bin] as f32);
+                }
             }
         }
         Ok(filled)
+    }
+
+    /// By step of energy, the error energy of calibration lines off the grid over the expected one, at least 1; `None` without such lines. A fit
+    /// tells the mean error of many equations; that of the strongest few can be far larger.
+    fn understated(
+        &self,
+        (kspace, mask): (&Array3<Complex32>, &[bool]),
+        predicted: &[(usize, Vec<Complex32>)],
+        energy: &Energy,
+        bins: &Array2<usize>,
+    ) -> Option<Vec<f64>> {
+        let points = kspace.dim().2;
+        let mut energies = vec![(0.0, 0.0); self.kernels.len()];
+        let known: Vec<_> = predicted.iter().filter(|(line, _)| mask[*line]).collect();
+        for (line, values) in &known {
+            for kx in whole_patches(points) {
+                let error = |(coil, acquired): (usize, &Complex32)| {
+                    f64::from((values[coil * points + kx] - acquired).norm_sqr()) - self.noise_variance
+                };
+                let bin = bins[[*line, kx]];
+                let (found, expected) = &mut energies[bin];
+                *found += kspace.slice(s![.., *line, kx]).iter().enumerate().map(error).sum::<f64>();
+                *expected += self.coils as f64 * self.error_variance(energy.map[[*line, kx]], bin);
+            }
+        }
+        let times = |(found, expected): (f64, f64)| if expected > 0.0 { (found / expected).max(1.0) } else { 1.0 };
+        (!known.is_empty()).then(|| energies.into_iter().map(times).collect())
     }
 
     /// The lines `range` of `kspace` as [`Self::apply`] fills them, `[coil, line, kx]`.
@@ -151,6 +184,6 @@ impl Fit {
     fn error_variance(&self, energy: f64, bin: usize) -> f64 {
         let kernel = &self.kernels[bin];
         let passed_on = self.noise_variance * kernel.norm / self.reach.outputs(self.acceleration) as f64;
-        ((energy * kernel.model_error + passed_on) / self.coils as f64).max(self.noise_variance)
+        (energy * kernel.model_error + passed_on) / self.coils as f64
     }
 }

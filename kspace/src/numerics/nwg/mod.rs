@@ -159,9 +159,11 @@ pub struct Filled {
     pub kspace: Array3<Complex32>,
     /// Complex noise variance of an acquired sample.
     pub noise_variance: f64,
-    /// `[ky, kx]`: expected variance of a filled sample's error, mean over the coils; the noise variance on acquired lines, the signal where
-    /// neither is.
+    /// `[ky, kx]`: expected variance of a filled sample's error, mean over the coils, from the fit and what calibration lines off the grid say of
+    /// it; the noise variance on acquired lines, the signal where neither is.
     pub error_variance: Array2<f32>,
+    /// Whether there were such lines; there are none in separate calibration, and what the fit expects is too little then.
+    pub checked: bool,
     /// `[ky, kx]`: samples of the centre of k-space that were filled with the weights of the strongest ones, none with embedded
     /// calibration.
     pub centre: Array2<bool>,
@@ -169,6 +171,11 @@ pub struct Filled {
     pub calibration: (f64, f64),
     /// Lines `first..last` of the last calibration region.
     pub region: (usize, usize),
+}
+
+/// Points of a line whose patches lie within the readout. Beyond its ends sources count as zero, which no expected error knows of.
+pub(super) const fn whole_patches(points: usize) -> Range<usize> {
+    TAPS / 2..points.saturating_sub(TAPS / 2)
 }
 
 /// Calibration lines that the kernel and the window of the noise level need.

@@ -48,18 +48,25 @@ impl Model<'_> {
         total
     }
 
-    /// `|trust (samples - F S image)|²`.
-    pub(super) fn misfit(&self, image: &[Complex32]) -> f64 {
-        let parts: Vec<f64> = self.in_parts(|coils| {
+    /// `|trust (samples - F S image)|²` of each row, all coils together.
+    pub(super) fn energies(&self, image: &[Complex32]) -> Vec<f64> {
+        let parts: Vec<Vec<f64>> = self.in_parts(|coils| {
             let mut plane = vec![Complex32::default(); self.rows * self.columns];
             let mut forward = Plane::forward(self.rows, self.columns);
-            let energy = |coil: &usize| {
+            let mut sums = vec![0.0; self.rows];
+            for coil in coils {
                 self.residual(image, *coil, &mut plane, &mut forward);
-                plane.iter().map(|value| f64::from(value.norm_sqr())).sum::<f64>()
-            };
-            coils.iter().map(energy).sum()
+                for (sum, row) in sums.iter_mut().zip(plane.chunks_exact(self.columns)) {
+                    *sum += row.iter().map(|value| f64::from(value.norm_sqr())).sum::<f64>();
+                }
+            }
+            sums
         });
-        parts.iter().sum()
+        let mut total = vec![0.0; self.rows];
+        for part in parts {
+            total.iter_mut().zip(part).for_each(|(to, value)| *to += value);
+        }
+        total
     }
 
     /// What `of` makes of the coils, in parts that do not depend on the number of threads.

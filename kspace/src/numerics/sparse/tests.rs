@@ -1,7 +1,7 @@
 //! The operator, and what the refinement does for images of known truth.
 
 use contract::prepared::Sampling;
-use ndarray::s;
+use ndarray::{Array2, Array4, s};
 use proptest::prelude::*;
 
 use super::*;
@@ -77,8 +77,12 @@ struct Case {
 }
 
 fn case(coils: usize, noise: f32, until: usize) -> Case {
+    accelerated(4, coils, noise, until)
+}
+
+fn accelerated(acceleration: usize, coils: usize, noise: f32, until: usize) -> Case {
     let full = scan(coils, 120, 96, noise);
-    let (kspace, mask, sampling) = sample(&full, 4, 0, 24, until);
+    let (kspace, mask, sampling) = sample(&full, acceleration, 0, 24, until);
     let filled = nwg::fill(&kspace, &mask, &sampling, &nwg::Options::default()).unwrap();
     let region = kspace.slice(s![.., sampling.acs_first..sampling.acs_first + sampling.acs_lines, ..]);
     let maps = espirit::maps(region, filled.noise_variance, (120, 96), &espirit::Options::default(), &Host).unwrap();
@@ -93,8 +97,17 @@ impl Case {
             range: nwg::range(&self.sampling, self.mask.len()),
             noise_variance: self.filled.noise_variance,
             error_variance: &self.filled.error_variance,
+            checked: self.filled.checked,
             maps: &self.maps.maps,
         }
+    }
+
+    /// Without what filled lines put back: as if hardly anything were known of their errors.
+    fn doubted(&self, options: &Options) -> Array3<Complex32> {
+        let noise = self.filled.noise_variance as f32;
+        let error_variance = self.filled.error_variance.mapv(|variance| 1e6 * variance.max(noise));
+        let problem = Problem { error_variance: &error_variance, ..self.problem() };
+        spread(&self.maps.maps, &refine(&problem, &Options { trust: 1e6 * options.trust, ..*options }).images)
     }
 
     fn refined(&self, options: &Options) -> Array3<Complex32> {
@@ -149,7 +162,7 @@ fn an_image_that_still_moves_has_more_steps_where_it_explains_the_samples() {
     let few = Options { most: Options::default().iterations, ..Options::default() };
     let images = |coils: usize, noise: f32| {
         let case = case(coils, noise, 120);
-        [few, Options::default()].map(|options| rss(&case.refined(&options))).map(|image| psnr(&image, &case.truth))
+        [few, Options::default()].map(|options| rss(&case.doubted(&options))).map(|image| psnr(&image, &case.truth))
     };
     for (coils, noise, gain) in [(4, 0.0003, 2.0), (6, 0.001, 2.0), (8, 0.001, 2.0)] {
         let [few, enough] = images(coils, noise);
@@ -169,6 +182,7 @@ fn an_image_is_the_last_when_it_moves_little_or_does_not_explain_its_samples() {
         range: (0, 2),
         noise_variance: 4.0,
         error_variance: &error_variance,
+        checked: true,
         maps: &maps,
     };
     let image = |value: f32| vec![Complex32::new(value, 0.0); 15];
@@ -183,6 +197,56 @@ fn an_image_is_the_last_when_it_moves_little_or_does_not_explain_its_samples() {
     assert_eq!(ends(2.1, Some(4.1 * 80.0)), Ok(true));
     assert_eq!(ends(f32::NAN, Some(1.0)), Ok(true));
     assert_eq!(ends(2.1, Some(f64::NAN)), Ok(true));
+}
+
+#[test]
+fn filled_lines_that_are_better_than_the_image_are_put_back() {
+    let mut case = accelerated(2, 8, 0.001, 120);
+    // Sensitivities that are wrong by a few percent.
+    for ((_, coil, y, _), value) in case.maps.maps.indexed_iter_mut() {
+        *value *= 1.0 + 0.03 * (1.7 * coil as f32 + 0.2 * y as f32).cos();
+    }
+    let quality = |image: &Array3<Complex32>| psnr(&rss(image), &case.truth);
+    let filled = quality(&ifft2c(&case.filled.kspace));
+    let [refined, without] =
+        [case.refined(&Options::default()), case.doubted(&Options::default())].map(|image| quality(&image));
+    assert!(refined > without + 2.0 && refined > filled + 1.0, "filled {filled}, {refined}, without {without} dB");
+}
+
+proptest! {
+    #[test]
+    fn as_much_is_put_back_as_the_difference_has_beyond_the_expected_error(
+        mask in proptest::collection::vec(proptest::bool::ANY, 9), factors in proptest::collection::vec(0f64..4.0, 9),
+        first in 0usize..4, last in 4usize..9, coils in 1usize..4, checked: bool,
+    ) {
+        let points = 20;
+        let error_variance = Array2::from_shape_fn((9, points), |(line, kx)| (1 + line + kx) as f32);
+        let (kspace, maps) = (Array3::zeros((coils, 9, points)), Array4::zeros((1, coils, 9, points)));
+        let problem = Problem {
+            kspace: &kspace, mask: &mask, range: (first, last), noise_variance: 5.0, error_variance: &error_variance, checked,
+            maps: &maps,
+        };
+        let missing = |line: usize| !mask[line] && (first..=last).contains(&line);
+        let trusted = problem.trust(&Options { trust: 0.5, ..Options::default() });
+        for ((line, kx), variance) in error_variance.indexed_iter() {
+            let expected = if missing(line) { 2.5 / variance.max(5.0) } else { 1.0 };
+            prop_assert!((trusted[line * points + kx] - expected).abs() < 1e-6);
+        }
+        let compared = problem.compared();
+        // A patch of seven points reaches beyond the readout at the three at either end.
+        for (at, counts) in compared.iter().enumerate() {
+            prop_assert_eq!(*counts == 1.0, missing(at / points) && (3..17).contains(&(at % points)));
+        }
+        let expected = |line: usize| coils as f64 * (3..17).map(|kx| f64::from(error_variance[[line, kx]])).sum::<f64>();
+        let mut apart: Vec<f64> = (0..9).map(|line| factors[line] * expected(line)).collect();
+        apart.rotate_left(4);
+        let returned = problem.returned(apart);
+        for (at, part) in returned.iter().enumerate() {
+            let line = at / points;
+            let beyond = if checked && missing(line) { (1.0 - 1.0 / factors[line]).max(0.0) } else { 0.0 };
+            prop_assert!((f64::from(*part) - beyond).abs() < 1e-6, "line {}: {} for {}", line, part, beyond);
+        }
+    }
 }
 
 #[test]
