@@ -76,6 +76,23 @@ fn lines_of_their_own_calibrate() {
 }
 
 #[test]
+fn lines_beyond_the_grid_have_kernels_of_their_own() {
+    let kernels = |last: usize, refits: usize| {
+        let (mut meta, shape) = scan(1, 8, 128, 4);
+        meta.entries[0].sampling.last = last;
+        let mut recipe = Recipe::new(Method::Nwg, None, 0);
+        recipe.nwg.refits = refits;
+        Work::of(&recipe, &meta, &shape).kernels
+    };
+    // Three fits and one more, of twice the targets to fewer equations.
+    let more = kernels(124, 2) / kernels(127, 2);
+    assert!((1.3..1.5).contains(&more), "{more}");
+    // One fit and one more.
+    let more = kernels(124, 0) / kernels(127, 0);
+    assert!((1.5..1.9).contains(&more), "{more}");
+}
+
+#[test]
 fn seconds_are_positive_and_finite_and_fall_with_the_threads_that_find_work() {
     let small = work(Method::Auto, Refine::Sparse, &scan(1, 4, 64, 2));
     let seconds = small.seconds(&Machine::measure());

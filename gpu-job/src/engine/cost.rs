@@ -18,8 +18,7 @@ use crate::raki::cpu::{NETWORKS, product_rate};
 use crate::raki::layout::TAPS;
 use crate::reconstruct::several_kinds;
 
-/// Taps and lines of a source patch of `nwg`, and its steps of energy.
-const PATCH: usize = 14;
+/// Steps of energy of `nwg`.
 const STEPS_OF_ENERGY: usize = 10;
 /// Taps of the wavelet filter, and operations of one of them on a complex value.
 const WAVELET: f64 = 4.0 * 4.0;
@@ -52,27 +51,30 @@ fn prediction(layout: Layout, positions: usize) -> f64 {
 }
 
 /// Operations of noise-weighted kernels on k-space of `[coils, lines, points]`: fits and fills. Complex products, half of the normal
-/// matrix and all of the right side; then a factorisation and a solution for each step of energy. Lines beyond the grid count as if all of them had
-/// signal.
+/// matrix and all of the right side; then a factorisation and a solution for each step of energy. Lines beyond the grid
+/// count as if all of them had signal.
 #[must_use]
 pub fn kernels(options: &nwg::Options, sampling: &Sampling, shape: [usize; 3]) -> f64 {
     let (first, end) = nwg::refit_region(sampling);
-    let linear = Linear::new(PATCH / 2, PATCH, sampling, shape);
+    let linear = Linear::new((nwg::SOURCE_LINES, nwg::TAPS), sampling, shape);
     // A refit needs no filled line outside its region.
     let refit = linear.filling(end - first) + linear.moments(end - first) + linear.solves(STEPS_OF_ENERGY);
     let fit = linear.moments(sampling.acs_lines) + linear.solves(STEPS_OF_ENERGY);
     let beyond = if nwg::range(sampling, shape[1]) == (sampling.first, sampling.last) {
         0.0
     } else {
-        let both_sides = Linear { targets: 2.0 * linear.targets, ..linear };
-        both_sides.moments(end - first) + both_sides.solves(STEPS_OF_ENERGY)
+        let region = if options.refits > 0 { end - first } else { sampling.acs_lines };
+        let (reach, acceleration) = (nwg::Reach::Beyond, sampling.acceleration);
+        let targets = (reach.outputs(acceleration) * shape[0]) as f64;
+        let one_sided = Linear { targets, span: reach.span(acceleration), ..linear };
+        one_sided.moments(region) + one_sided.solves(STEPS_OF_ENERGY)
     };
     fit + options.refits as f64 * refit + beyond + linear.filling(shape[1])
 }
 
 /// Operations of plain kernels.
 fn plain_kernels(options: &grappa::Options, sampling: &Sampling, shape: [usize; 3]) -> f64 {
-    let linear = Linear::new(options.taps, options.taps * options.source_lines, sampling, shape);
+    let linear = Linear::new((options.source_lines, options.taps), sampling, shape);
     linear.moments(sampling.acs_lines) + linear.solves(1) + linear.filling(shape[1])
 }
 
@@ -81,20 +83,23 @@ struct Linear {
     taps: usize,
     patch: f64,
     targets: f64,
+    /// Lines of an equation.
+    span: usize,
     acceleration: usize,
     points: usize,
 }
 
 impl Linear {
-    const fn new(taps: usize, patch: usize, sampling: &Sampling, [coils, _, points]: [usize; 3]) -> Self {
+    const fn new((lines, taps): (usize, usize), sampling: &Sampling, [coils, _, points]: [usize; 3]) -> Self {
         let acceleration = sampling.acceleration;
         let targets = (acceleration.saturating_sub(1) * coils) as f64;
-        Self { taps, patch: (patch * coils) as f64, targets, acceleration, points }
+        let span = (lines - 1) * acceleration + 1;
+        Self { taps, patch: (lines * taps * coils) as f64, targets, span, acceleration, points }
     }
 
     /// Moments of a region of so many lines.
     fn moments(&self, lines: usize) -> f64 {
-        let equations = lines.saturating_sub(self.acceleration) * (self.points + 1).saturating_sub(self.taps);
+        let equations = (lines + 1).saturating_sub(self.span) * (self.points + 1).saturating_sub(self.taps);
         8.0 * equations as f64 * (self.patch * self.patch / 2.0 + self.patch * self.targets)
     }
 
@@ -124,12 +129,13 @@ pub fn maps(options: &espirit::Options, lines: usize, [coils, rows, columns]: [u
 }
 
 /// Operations of the refinement with so many maps and the steps that every image has; one of little noise has up to three times as
-/// many. A step: two transforms of every coil, two products with every map, two transforms into wavelets.
+/// many. A step: two transforms of every coil, two products with every map, two transforms into wavelets. Two more are
+/// the image that it begins with and what is put back at the end.
 #[must_use]
 pub fn refinement(options: &sparse::Options, maps: usize, shape: [usize; 3]) -> f64 {
     let [coils, rows, columns] = shape;
     let products = 16.0 * (maps * coils) as f64 + 2.0 * 2.0 * 4.0 / 3.0 * WAVELET * maps as f64;
-    (options.iterations + 1) as f64 * (2.0 * transform(shape) + (rows * columns) as f64 * products)
+    (options.iterations + 2) as f64 * (2.0 * transform(shape) + (rows * columns) as f64 * products)
 }
 
 /// Operations of a Fourier transform of every coil.
@@ -228,7 +234,7 @@ impl Work {
         self.networks += sets * (fills * prediction(layout, filled) + prediction(layout, judged)) / 1e9;
         if recipe.method != Method::RakiPaper {
             // The linear kernels beside them, on every line that is learnt from as a source.
-            let linear = Linear::new(PATCH / 2, PATCH, sampling, shape);
+            let linear = Linear::new((nwg::SOURCE_LINES, nwg::TAPS), sampling, shape);
             let taught = if steps > 0 { sampling.acceleration as f64 * linear.filling(end - first) } else { 0.0 };
             self.networks += (taught + fills * linear.filling(lines)) / 1e9;
         }
