@@ -102,12 +102,10 @@ impl Case {
         }
     }
 
-    /// Without what filled lines put back: as if hardly anything were known of their errors.
+    /// Without what filled lines put back.
     fn doubted(&self, options: &Options) -> Array3<Complex32> {
-        let noise = self.filled.noise_variance as f32;
-        let error_variance = self.filled.error_variance.mapv(|variance| 1e6 * variance.max(noise));
-        let problem = Problem { error_variance: &error_variance, ..self.problem() };
-        spread(&self.maps.maps, &refine(&problem, &Options { trust: 1e6 * options.trust, ..*options }).images)
+        let problem = Problem { checked: false, ..self.problem() };
+        spread(&self.maps.maps, &refine(&problem, options).images)
     }
 
     fn refined(&self, options: &Options) -> Array3<Complex32> {
