@@ -1,7 +1,7 @@
 //! The networks as the paper defines them: plain loops in double precision, nothing shared with the backends but the
 //! order of weights.
 
-use gpu_job::raki::layout::{KERNEL_3, KERNEL_KY};
+use gpu_job::raki::layout::{KERNEL_3, KERNEL_KY, TAPS};
 use gpu_job::raki::{Layout, Weights};
 use kspace::Complex32;
 use ndarray::Array3;
@@ -55,45 +55,85 @@ fn plane(kspace: &Array3<Complex32>, channel: usize, line: usize, kx: usize) -> 
     f64::from(if channel < coils { sample.re } else { sample.im })
 }
 
+/// The sum that a ReLU is taken of.
+struct Sum {
+    value: f64,
+    /// What rounding of it is measured by: the sum of the magnitudes of its terms, and of theirs.
+    size: f64,
+}
+
+impl Sum {
+    fn of(terms: impl Iterator<Item = (f64, f64)>) -> Self {
+        terms.fold(Self { value: 0.0, size: 0.0 }, |sum, (term, size)| Self {
+            value: sum.value + term,
+            size: sum.size + size,
+        })
+    }
+
+    fn relu(&self) -> f64 {
+        self.value.max(0.0)
+    }
+}
+
+/// The sums of the first and the second layer of a network for the support that begins at line `p` and sample `first`.
+fn features(weights: &Wide, kspace: &Array3<Complex32>, network: usize, p: usize, first: usize) -> [Vec<Sum>; 2] {
+    let Layout { acceleration: r, kernel_1, hidden: [features_1, features_2], .. } = weights.layout;
+    let [count_1, count_2, _] = weights.layout.weights();
+    let channels = weights.layout.channels();
+    let mut inputs = Vec::with_capacity(weights.layout.inputs());
+    for channel in 0..channels {
+        for dy in 0..KERNEL_KY {
+            inputs.extend((0..kernel_1).map(|dx| plane(kspace, channel, p + dy * r, first + dx)));
+        }
+    }
+    let kernels = |layer: usize, from: usize, length: usize| weights.layers[layer][from..].chunks(length);
+    let hidden_1: Vec<Sum> = kernels(0, network * count_1, inputs.len())
+        .take(features_1)
+        .map(|kernel| Sum::of(kernel.iter().zip(&inputs).map(|(w, x)| (w * x, (w * x).abs()))))
+        .collect();
+    let hidden_2 = kernels(1, network * count_2, features_1)
+        .take(features_2)
+        .map(|kernel| Sum::of(kernel.iter().zip(&hidden_1).map(|(w, h)| (w * h.relu(), w.abs() * h.size))))
+        .collect();
+    [hidden_1, hidden_2]
+}
+
 /// Outputs of a network for the support that begins at line `p` and is centred at sample `kx`.
 fn predict(weights: &Wide, kspace: &Array3<Complex32>, network: usize, p: usize, kx: usize) -> Vec<f64> {
-    let Layout { acceleration: r, kernel_1, hidden: [features_1, features_2], .. } = weights.layout;
-    let (channels, outputs) = (weights.layout.channels(), weights.layout.outputs());
-    let [count_1, count_2, count_3] = weights.layout.weights();
-    let hidden_2 = |line: usize, first: usize| -> Vec<f64> {
-        let hidden_1: Vec<f64> = (0..features_1)
-            .map(|feature| {
-                let mut sum = 0.0;
-                for channel in 0..channels {
-                    for dy in 0..KERNEL_KY {
-                        for dx in 0..kernel_1 {
-                            let at = ((feature * channels + channel) * KERNEL_KY + dy) * kernel_1 + dx;
-                            sum += weights.layers[0][network * count_1 + at]
-                                * plane(kspace, channel, line + dy * r, first + dx);
-                        }
-                    }
-                }
-                sum.max(0.0)
-            })
-            .collect();
-        (0..features_2)
-            .map(|feature| {
-                let kernel = &weights.layers[1][network * count_2 + feature * features_1..][..features_1];
-                kernel.iter().zip(&hidden_1).map(|(w, h)| w * h).sum::<f64>().max(0.0)
-            })
-            .collect()
-    };
+    let Layout { acceleration: r, hidden: [_, features_2], .. } = weights.layout;
+    let outputs = weights.layout.outputs();
+    let count_3 = weights.layout.weights()[2];
     let mut predicted = vec![0.0; outputs];
-    for dy in 0..KERNEL_KY {
-        for dx in 0..KERNEL_3 {
-            let features = hidden_2(p + dy * r, kx - weights.layout.margin() + dx);
-            for (output, value) in predicted.iter_mut().enumerate() {
-                let at = network * count_3 + ((dy * KERNEL_3 + dx) * outputs + output) * features_2;
-                *value += weights.layers[2][at..at + features_2].iter().zip(&features).map(|(w, h)| w * h).sum::<f64>();
-            }
+    for tap in 0..TAPS {
+        let (dy, dx) = (tap / KERNEL_3, tap % KERNEL_3);
+        let [_, features] = features(weights, kspace, network, p + dy * r, kx - weights.layout.margin() + dx);
+        for (output, value) in predicted.iter_mut().enumerate() {
+            let at = network * count_3 + (tap * outputs + output) * features_2;
+            let kernel = &weights.layers[2][at..at + features_2];
+            *value += kernel.iter().zip(&features).map(|(w, h)| w * h.relu()).sum::<f64>();
         }
     }
     predicted
+}
+
+/// How near the sum before a ReLU comes to zero anywhere in [`loss`], as a fraction of its size. Nearer than rounding, a
+/// feature may be on in one precision and off in another: gradients differ then, and none of them is wrong.
+pub(crate) fn nearest_kink(weights: &Wide, calibration: &Array3<Complex32>, window: std::ops::Range<usize>) -> f64 {
+    let lines = calibration.dim().1;
+    let networks = weights.layers[0].len() / weights.layout.weights()[0];
+    let mut nearest = f64::INFINITY;
+    for network in 0..networks {
+        for p in 0..lines - weights.layout.acceleration {
+            for first in window.start..window.end + KERNEL_3 - 1 {
+                let sums = features(weights, calibration, network, p, first);
+                // With all features before it off, a sum is zero in every precision, and stays so.
+                let sums = sums.iter().flatten().filter(|sum| sum.value != 0.0);
+                let distances = sums.map(|sum| sum.value.abs() / sum.size);
+                nearest = distances.fold(nearest, f64::min);
+            }
+        }
+    }
+    nearest
 }
 
 /// Sum over the networks of the norm of the residual over `lines`, each sample times its weight `[ky, kx]`, for valid
