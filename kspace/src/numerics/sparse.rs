@@ -141,10 +141,11 @@ pub fn refine(problem: &Problem<'_>, options: &Options) -> Refined {
         image = next;
         steps = done + 1;
     }
-    let compared = Model { trust: &plane(problem.compared()), ..model };
-    let returned = problem.returned(compared.energies(&image));
-    let step = Model { trust: &plane(returned), ..model }.step(&image);
-    image.iter_mut().zip(&step).for_each(|(to, step)| *to += step);
+    let apart = |compared| Model { trust: &plane(compared), ..model }.energies(&image);
+    if let Some(returned) = problem.compared().and_then(|compared| problem.returned(apart(compared))) {
+        let step = Model { trust: &plane(returned), ..model }.step(&image);
+        image.iter_mut().zip(&step).for_each(|(to, step)| *to += step);
+    }
     for plane in image.chunks_exact_mut(area) {
         from_origin(plane, rows, columns);
     }

@@ -123,11 +123,15 @@ impl Images {
             run(slice.lane, &self.advance, (each(count)?, count), [&mut image, &mut ahead], &onward, &[&frame])?;
             steps = done + 1;
         }
-        let compared = slice.upload(&problem.compared())?;
-        let returned = problem.returned(slice.energies(&compared, &image)?);
-        let returned = slice.upload(&returned)?;
-        slice.step(&returned, &image, &mut next)?;
-        Ok((download(slice.lane, &self.shifted(slice.lane, &next, &sizes.from_origin())?)?, steps))
+        let returned = match problem.compared() {
+            Some(compared) => problem.returned(slice.energies(&slice.upload(&compared)?, &image)?),
+            None => None,
+        };
+        if let Some(returned) = returned {
+            slice.step(&slice.upload(&returned)?, &image, &mut next)?;
+            std::mem::swap(&mut image, &mut next);
+        }
+        Ok((download(slice.lane, &self.shifted(slice.lane, &image, &sizes.from_origin())?)?, steps))
     }
 
     /// Shrinks the wavelet details of a frame; `other` is room for what is between the axes of a level.

@@ -1,5 +1,7 @@
 //! The acquisition: from images to samples and back.
 
+use std::ops::AddAssign;
+
 use rayon::prelude::*;
 
 use crate::Complex32;
@@ -24,7 +26,7 @@ impl Model<'_> {
     /// `Sᴴ Fᴴ trust (samples - F S image)`, `[map, y, x]`.
     pub(super) fn step(&self, image: &[Complex32]) -> Vec<Complex32> {
         let area = self.rows * self.columns;
-        let parts: Vec<Vec<Complex32>> = self.in_parts(|coils| {
+        self.over_coils(|coils| {
             let mut sum = vec![Complex32::default(); self.count * area];
             let mut plane = vec![Complex32::default(); area];
             let (mut forward, mut inverse) =
@@ -40,17 +42,12 @@ impl Model<'_> {
                 }
             }
             sum
-        });
-        let mut total = vec![Complex32::default(); self.count * area];
-        for part in parts {
-            total.iter_mut().zip(part).for_each(|(to, value)| *to += value);
-        }
-        total
+        })
     }
 
     /// `|trust (samples - F S image)|²` of each row, all coils together.
     pub(super) fn energies(&self, image: &[Complex32]) -> Vec<f64> {
-        let parts: Vec<Vec<f64>> = self.in_parts(|coils| {
+        self.over_coils(|coils| {
             let mut plane = vec![Complex32::default(); self.rows * self.columns];
             let mut forward = Plane::forward(self.rows, self.columns);
             let mut sums = vec![0.0; self.rows];
@@ -61,18 +58,18 @@ impl Model<'_> {
                 }
             }
             sums
-        });
-        let mut total = vec![0.0; self.rows];
-        for part in parts {
-            total.iter_mut().zip(part).for_each(|(to, value)| *to += value);
-        }
-        total
+        })
     }
 
-    /// What `of` makes of the coils, in parts that do not depend on the number of threads.
-    fn in_parts<T: Send>(&self, of: impl Fn(&[usize]) -> T + Sync + Send) -> Vec<T> {
+    /// The sum of what `of` makes of all coils, in parts that do not depend on the number of threads.
+    fn over_coils<T: AddAssign + Send>(&self, of: impl Fn(&[usize]) -> Vec<T> + Sync + Send) -> Vec<T> {
         let coils: Vec<usize> = (0..self.coils).collect();
-        coils.par_chunks(self.coils.div_ceil(8)).map(of).collect()
+        let parts: Vec<Vec<T>> = coils.par_chunks(self.coils.div_ceil(8)).map(of).collect();
+        let add = |mut sum: Vec<T>, part: Vec<T>| {
+            sum.iter_mut().zip(part).for_each(|(to, value)| *to += value);
+            sum
+        };
+        parts.into_iter().reduce(add).unwrap_or_default()
     }
 
     fn map(&self, number: usize, coil: usize) -> &[Complex32] {

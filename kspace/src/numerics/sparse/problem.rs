@@ -44,19 +44,20 @@ impl Problem<'_> {
         self.mask.iter().flat_map(line).collect()
     }
 
-    /// `[ky, kx]`: 1 for the samples by which filled lines and an image are compared, 0 for others.
+    /// `[ky, kx]`: 1 for the samples by which filled lines and an image are compared, 0 for others. `None` if none of them is to be put back.
     #[must_use]
-    pub fn compared(&self) -> Vec<f32> {
+    pub fn compared(&self) -> Option<Vec<f32>> {
         let (lines, points) = self.error_variance.dim();
         let whole = whole_patches(points);
         let counts = |line: usize, kx: usize| self.is_missing(line) && whole.contains(&kx);
-        (0..lines * points).map(|at| f32::from(u8::from(counts(at / points, at % points)))).collect()
+        self.checked
+            .then(|| (0..lines * points).map(|at| f32::from(u8::from(counts(at / points, at % points)))).collect())
     }
 
-    /// `[ky, kx]`: the part of the difference between a filled line and the image that is put back. `apart` is the energy of the difference by
-    /// line, of the samples that are [compared](Self::compared), the lines in the order of the plain transform.
+    /// `[ky, kx]`: the part of the difference between a filled line and the image that is put back; `None` if that is nothing. `apart` is the energy
+    /// of the difference by line, of the samples that are [compared](Self::compared), the lines in the order of the plain transform.
     #[must_use]
-    pub fn returned(&self, mut apart: Vec<f64>) -> Vec<f32> {
+    pub fn returned(&self, mut apart: Vec<f64>) -> Option<Vec<f32>> {
         let (coils, lines, points) = self.kspace.dim();
         apart.rotate_right(lines / 2);
         let part = |line: usize| {
@@ -64,7 +65,9 @@ impl Problem<'_> {
             let (expected, apart) = (coils as f64 * expected, apart[line]);
             if self.checked && self.is_missing(line) && apart > expected { 1.0 - expected / apart } else { 0.0 }
         };
-        (0..lines).flat_map(|line| std::iter::repeat_n(part(line) as f32, points)).collect()
+        let parts: Vec<f32> = (0..lines).map(|line| part(line) as f32).collect();
+        let any = parts.iter().any(|part| *part > 0.0);
+        any.then(|| parts.into_iter().flat_map(|part| std::iter::repeat_n(part, points)).collect())
     }
 
     fn is_missing(&self, line: usize) -> bool {
