@@ -249,7 +249,8 @@ mod tests {
             (before, after) in (0f64..0.2, 0f64..0.2),
             (samples, points) in (64usize..180, 48usize..180),
             reversed: bool,
-            object in prop::collection::vec((-0.3f64..0.3, 0f64..TAU), 1..6),
+            // The middle of the width, which is the field of view of a readout with twofold oversampling.
+            object in prop::collection::vec((-0.25f64..0.25, 0f64..TAU), 1..6),
         ) {
             let total = up_us + flat_us + down_us;
             let dwell_us = (total - up_us * before - down_us * after) / samples as f64;
