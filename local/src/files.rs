@@ -12,6 +12,7 @@ use std::path::Path;
 use contract::keys::part_names;
 use contract::scan::hex;
 use contract::{DevicePreference, ImageOptions, Manifest, Method, PreparedMeta, Refine};
+use gpu_job::cli::Tuning;
 use gpu_job::engine::Recipe;
 use kspace::archive::{self, Content, Extracted, RawFile};
 use kspace::format::measurements::Measurement;
@@ -251,10 +252,8 @@ pub struct Settings {
     pub method: Method,
     /// What follows; `None` for what goes with the method.
     pub refine: Option<Refine>,
-    /// Slices that share networks; `None` for what goes with the method.
-    pub slab: Option<u16>,
-    /// Steps in which the other slices of a slab adapt the shared networks; `None` for what goes with the method.
-    pub warm: Option<u16>,
+    /// Choices within the method.
+    pub tuning: Tuning,
     /// How images are made of filled k-space.
     pub images: ImageOptions,
     /// Seed of everything random.
@@ -280,7 +279,8 @@ pub fn reconstruct(
     };
     std::fs::create_dir_all(out).map_err(Error::io("making the output folder"))?;
     let mut request = gpu_job::Request::new(&text(prepared)?, &text(out)?).map_err(failed)?;
-    request.recipe = Recipe::new(settings.method, settings.refine, settings.seed).sharing(settings.slab, settings.warm);
+    request.recipe =
+        settings.tuning.of(Recipe::new(settings.method, settings.refine, settings.seed)).map_err(failed)?;
     request.images = settings.images;
     request.device = settings.device;
     gpu_job::reconstruct(&request, progress).map_err(failed)

@@ -16,7 +16,7 @@ import numpy as np
 
 from scores import Reference, volume
 
-RUNS = [("nwg", 1, 0), ("raki", 1, 0), ("raki", 3, 0), ("raki", 3, 100), ("raki", 5, 100), ("raki", 5, 200),
+RUNS = [("nwg", None, None), ("raki", 1, 0), ("raki", 3, 0), ("raki", 3, 100), ("raki", 5, 100), ("raki", 5, 200),
         ("auto", 1, 0), ("auto", 3, 100), ("auto", 5, 100)]
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,6 +44,7 @@ with tempfile.TemporaryDirectory() as scratch:
     print("method  slab  warm  mean dB  least dB  CPU s")
     for method, slab, warm in RUNS:
         out = scratch / f"{method}-{slab}-{warm}"
-        seconds = program("reconstruct", scratch / "scan.h5", "--out", out, "--method", method, "--combine", "rss", "--slab", slab, "--warm", warm)
+        sharing = () if slab is None else ("--slab", slab, "--warm", warm)
+        seconds = program("reconstruct", scratch / "scan.h5", "--out", out, "--method", method, "--combine", "rss", *sharing)
         found = [reference.score(image)["psnr"] for reference, image in zip(references, volume(out))]
-        print(f"{method:6}  {slab:4}  {warm:4}  {np.mean(found):7.2f}  {min(found):8.2f}  {seconds:5.1f}", flush=True)
+        print(f"{method:6}  {slab or '':4}  {'' if warm is None else warm:4}  {np.mean(found):7.2f}  {min(found):8.2f}  {seconds:5.1f}", flush=True)

@@ -16,8 +16,10 @@ mod run;
 mod spot;
 mod terminal;
 pub mod train;
+mod tuning;
 
 pub use self::images::ImageArguments;
+pub use self::tuning::Tuning;
 
 use std::ffi::OsString;
 use std::sync::Arc;

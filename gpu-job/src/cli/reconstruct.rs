@@ -7,7 +7,7 @@ use clap::Args;
 use contract::{DevicePreference, Method, Refine};
 
 use super::terminal::Reporter;
-use super::{ImageArguments, output};
+use super::{ImageArguments, Tuning, output};
 use crate::config::Config;
 use crate::engine::Recipe;
 use crate::error::JobError;
@@ -15,8 +15,8 @@ use crate::reconstruct::{Request, reconstruct};
 
 /// Reconstructs a prepared file.
 ///
-/// Writes images, maps, a report and, last, manifest.json. A result of the same scan, method, refinement, seed and image options that
-/// is there already is left as it is.
+/// Writes images, maps, a report and, last, manifest.json. A result of the same scan, method with its options, refinement, seed and
+/// image options that is there already is left as it is.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The prepared file: a path or an s3:// URL.
@@ -30,12 +30,8 @@ pub(super) struct Arguments {
     /// What follows the filling: sparse or none [default: sparse for auto, none for a method asked for by its name].
     #[arg(long)]
     refine: Option<Refine>,
-    /// Slices that follow each other and share the networks of the middle one [default: 3 for auto, else 1].
-    #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u16).range(1..))]
-    slab: Option<u16>,
-    /// Steps of training in which the other slices of a slab adapt these networks [default: 100 for auto, else 0].
-    #[arg(long, value_name = "STEPS")]
-    warm: Option<u16>,
+    #[command(flatten)]
+    tuning: Tuning,
     #[command(flatten)]
     images: ImageArguments,
     /// Seed of initial weights and training windows. The same seed on the same device gives the same bits.
@@ -52,7 +48,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, config: Config, stop: Arc<AtomicBool>) -> Result<(), JobError> {
         let mut request = Request::new(&self.prepared, &self.out)?;
-        request.recipe = Recipe::new(self.method, self.refine, self.seed).sharing(self.slab, self.warm);
+        request.recipe = self.tuning.of(Recipe::new(self.method, self.refine, self.seed))?;
         request.images = self.images.into();
         request.device = self.device;
         request.image_digest = config.image_digest;

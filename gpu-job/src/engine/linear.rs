@@ -39,7 +39,7 @@ impl Engine<'_> {
         let nwg = missing && recipe.needs_nwg();
         let believed = match separate {
             Some(separate) => Some(separate.of_image),
-            None => believable(*noise_variance, || of_data(&work.slice))?,
+            None => believed(&work.slice)?,
         };
         work.numbers.noise_doubted = noise_variance.is_some() && believed != *noise_variance;
         if nwg {
@@ -91,6 +91,11 @@ pub(crate) fn separate(
     let of_image = || Ok(window::noise_variance_of_image(kspace, mask, &sampling));
     let noise_variance = believable(noise_variance, of_image)?;
     Ok((sampling, Separate::new(lines, kspace, mask, &sampling, noise_variance)?))
+}
+
+/// The noise variance of the noise scan, where there is one that the slice does not contradict.
+pub(crate) fn believed(slice: &Slice) -> Result<Option<f64>, JobError> {
+    believable(slice.noise_variance, || of_data(slice))
 }
 
 /// The given noise variance, if the data have about as much, or cannot tell. Headers state wrong dwell times, and noise

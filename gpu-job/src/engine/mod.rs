@@ -35,8 +35,8 @@ use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
 pub use self::image::Compared;
-pub(crate) use self::linear::separate;
-pub(crate) use self::networks::Beside;
+pub(crate) use self::linear::{believed, separate};
+pub(crate) use self::networks::{Beside, keep_centre};
 use crate::progress::Progress;
 use crate::raki::{Backend, Parameters};
 use crate::stopwatch::Spent;
@@ -88,12 +88,6 @@ impl Recipe {
             combine: Combine::default(),
             partial_fourier: PartialFourier::default(),
         }
-    }
-
-    /// Shares networks as asked; `None` leaves what goes with the method.
-    #[must_use]
-    pub fn sharing(self, slab: Option<u16>, warm: Option<u16>) -> Self {
-        Self { slab: slab.map_or(self.slab, usize::from), warm: warm.map_or(self.warm, usize::from), ..self }
     }
 
     /// Makes images as asked.

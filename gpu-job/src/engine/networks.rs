@@ -100,6 +100,14 @@ impl Linear for Beside<'_> {
     }
 }
 
+/// Leaves a missing centre of k-space to `nwg`, which has weights for it: networks with a weighted loss learn relative errors, which there are
+/// large absolute ones.
+pub(crate) fn keep_centre(filled: &mut Array3<Complex32>, nwg: &nwg::Filled) {
+    for ((line, kx), _) in nwg.centre.indexed_iter().filter(|(_, strong)| **strong) {
+        filled.slice_mut(s![.., line, kx]).assign(&nwg.kspace.slice(s![.., line, kx]));
+    }
+}
+
 /// Which slice's networks fill each slice: the middle one's of every `slab` slices that follow each other, if it is sampled
 /// alike. `None` for a slice that misses nothing.
 fn trainers(works: &[Work], slab: usize) -> Vec<Option<usize>> {
@@ -204,10 +212,7 @@ impl Engine<'_> {
         let beside = work.beside(self.recipe, self.backend.products());
         let mut filled = work.entry(self.recipe, &beside).fill(self.backend, fit)?;
         if let (Some((nwg, _)), Method::Auto | Method::Raki) = (&work.nwg, self.recipe.method) {
-            // These networks learn relative errors, which at a missing centre are large absolute ones; `nwg` has weights for it.
-            for ((line, kx), _) in nwg.centre.indexed_iter().filter(|(_, strong)| **strong) {
-                filled.kspace.slice_mut(s![.., line, kx]).assign(&nwg.kspace.slice(s![.., line, kx]));
-            }
+            keep_centre(&mut filled.kspace, nwg);
         }
         let Numbers { calibration, .. } = &mut work.numbers;
         *calibration = measured((filled.calibration_error, filled.calibration_power));

@@ -89,7 +89,7 @@ impl Domain {
         if self.lines < layout.least_calibration_lines() {
             return Err(format!(
                 "found {} calibration lines for acceleration {}, RAKI needs at least {}: acquire more of them, or choose \
-                 the method grappa or zero-filled",
+                 the method nwg, grappa or zero-filled",
                 self.lines,
                 layout.acceleration,
                 layout.least_calibration_lines()

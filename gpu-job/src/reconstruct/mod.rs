@@ -5,6 +5,7 @@
 //! | [`mod@self`] | the request, and the order of things |
 //! | [`source`] | opens the prepared file, reads ahead |
 //! | [`plan`] | what is done with each entry, and what was decided |
+//! | [`defaults`] | why the defaults are what they are |
 //! | [`checkpoint`] | what an interrupted job leaves to the next one |
 //! | [`compute`] | reconstructs the entries, a group at a time |
 //! | [`finish`] | a slice in the grid and the unit of the result |
@@ -17,6 +18,7 @@
 
 mod checkpoint;
 mod compute;
+mod defaults;
 mod finish;
 pub mod metrics;
 mod outputs;
@@ -91,7 +93,7 @@ impl Request {
 }
 
 /// Reconstructs a prepared file and writes the results below [`Request::out`], the manifest last. A manifest of the
-/// same scan, method, refinement and seed that is there already is returned at once.
+/// same scan, method with its options, refinement and seed that is there already is returned at once.
 ///
 /// Blocks until done; never call it from asynchronous code without `spawn_blocking`.
 ///
@@ -223,9 +225,14 @@ impl Job<'_> {
 /// Whether a manifest is of this scan and this request.
 fn same(manifest: &Manifest, scan: &ScanId, request: &Request) -> bool {
     let recipe = &request.recipe;
-    let sharing = [("slab", recipe.slab), ("warm", recipe.warm)];
+    let chosen: [(&str, serde_json::Value); 4] = [
+        ("slab", recipe.slab.into()),
+        ("warm", recipe.warm.into()),
+        ("ensemble", recipe.training.ensemble.into()),
+        ("ridge", recipe.grappa.ridge.to_string().into()),
+    ];
     manifest.asked() == (scan, recipe.method, recipe.refine, recipe.training.seed, request.images)
-        && sharing.iter().all(|(name, value)| manifest.parameters.get(*name).is_none_or(|found| found == value))
+        && chosen.iter().all(|(name, value)| manifest.parameters.get(*name).is_none_or(|found| found == value))
 }
 
 /// Names and JSON values.

@@ -7,10 +7,9 @@ use contract::manifest::Decision;
 use contract::prepared::{Sampling, Step};
 use contract::{Method, PreparedMeta, Refine};
 use kspace::image::Frame;
-use kspace::numerics::grappa;
 use kspace::prepared::Reader;
 
-use super::{Request, Values, volume};
+use super::{Request, Values, defaults, volume};
 use crate::device::Chosen;
 use crate::engine::{Numbers, Recipe};
 use crate::error::JobError;
@@ -96,6 +95,7 @@ impl Plan {
         if complete == entries {
             return;
         }
+        self.decisions.extend(defaults::decisions(&recipe, entries > 1 && !several_kinds(meta)));
         if recipe.trains() {
             let training = recipe.training;
             self.set("iterations", training.iterations);
@@ -112,10 +112,7 @@ impl Plan {
                 let options = recipe.grappa;
                 self.set("source_lines", options.source_lines);
                 self.set("taps", options.taps);
-                match options.ridge {
-                    grappa::Ridge::Relative(factor) => self.set("ridge", factor),
-                    grappa::Ridge::Noise => self.set("ridge", "noise"),
-                }
+                self.set("ridge", options.ridge.to_string());
             }
             Method::Auto | Method::Raki | Method::Nwg => self.set("refits", recipe.nwg.refits),
             Method::RakiPaper | Method::ZeroFilled => {}

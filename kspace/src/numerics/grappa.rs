@@ -6,6 +6,9 @@
 //! and its targets fit is one equation. With the patches as the columns of X and the targets as those of Y the weights
 //! are `V = Y Xᴴ (X Xᴴ + ridge)⁻¹`, in double precision, because X Xᴴ squares the condition number.
 
+use std::fmt;
+use std::str::FromStr;
+
 use contract::prepared::Sampling;
 use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::Solve;
@@ -61,13 +64,35 @@ pub enum Ridge {
     Noise,
 }
 
+impl fmt::Display for Ridge {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relative(factor) => write!(to, "{factor}"),
+            Self::Noise => to.write_str("noise"),
+        }
+    }
+}
+
+impl FromStr for Ridge {
+    type Err = String;
+
+    /// `noise`, or a positive factor.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if text == "noise" {
+            return Ok(Self::Noise);
+        }
+        let factor = text.parse().ok().filter(|factor: &f64| factor.is_finite() && *factor > 0.0);
+        factor.map(Self::Relative).ok_or_else(|| "expected noise, or a positive number such as 0.01".to_owned())
+    }
+}
+
 /// Fitted weights.
 pub struct Kernel {
     sampling: Sampling,
     options: Options,
     coils: usize,
-    /// `[(R-1) coil, patch]`.
-    weights: Mat<faer::c32>,
+    /// `[(R-1) coil, patch]`; the patch is ordered coil, line, point.
+    pub(super) weights: Mat<faer::c32>,
     /// The ridge used, relative to `|A|_F / sqrt(K)`.
     pub relative_ridge: f64,
     /// Complex noise variance of a sample of the calibration lines; `None` with a given ridge.

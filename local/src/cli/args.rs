@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use contract::{DevicePreference, Method, Refine, ScanId};
-use gpu_job::cli::ImageArguments;
+use gpu_job::cli::{ImageArguments, Tuning};
 use kspace::prepare::Compression;
 use local::compare::{Cell, Choice, Slices};
 
@@ -148,12 +148,8 @@ pub(crate) struct Reconstruct {
     /// What follows the filling: sparse or none [default: sparse for auto, none for a method asked for by its name]
     #[arg(long)]
     pub(crate) refine: Option<Refine>,
-    /// Slices that follow each other and share the networks of the middle one [default: 3 for auto, else 1]
-    #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) slab: Option<u16>,
-    /// Steps of training in which the other slices of a slab adapt these networks [default: 100 for auto, else 0]
-    #[arg(long, value_name = "STEPS")]
-    pub(crate) warm: Option<u16>,
+    #[command(flatten)]
+    pub(crate) tuning: Tuning,
     /// Virtual coils to keep: none, a share of the energy such as 0.998, or a number of coils
     #[arg(long, value_name = "COILS", default_value_t)]
     pub(crate) coils: Compression,

@@ -177,8 +177,7 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
     let settings = Settings {
         method: args.method,
         refine: args.refine,
-        slab: args.slab,
-        warm: args.warm,
+        tuning: args.tuning,
         images: args.images.into(),
         seed: args.seed,
         device: args.device,

@@ -46,8 +46,7 @@ async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
     let settings = local::files::Settings {
         method: Method::Auto,
         refine: None,
-        slab: None,
-        warm: None,
+        tuning: gpu_job::cli::Tuning::default(),
         images: contract::ImageOptions::default(),
         seed: 0,
         device: contract::DevicePreference::Auto,

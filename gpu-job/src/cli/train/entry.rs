@@ -8,19 +8,18 @@ use std::time::Instant;
 use candle_core::{Device, Tensor, Var};
 use candle_nn::VarMap;
 use contract::Method;
-use contract::prepared::Sampling;
 use kspace::image::png;
 use kspace::numerics::{combine, fft, metrics, nwg};
 use kspace::prepared::{ReadAt, Reader, Shape};
 use kspace::{Complex32, undersample};
-use ndarray::{Array2, Array3};
+use ndarray::Array2;
 
 use super::settings::Settings;
 use crate::cli::output;
-use crate::engine::{self, Beside};
+use crate::engine::{self, Beside, Slice};
 use crate::error::JobError;
 use crate::progress::Progress;
-use crate::raki::fill::Entry;
+use crate::raki::fill::{Entry, Filled};
 use crate::raki::layout::TAPS;
 use crate::raki::lesson::Lesson;
 use crate::raki::{Backend, Fit, Weights};
@@ -41,13 +40,7 @@ pub(super) struct Training<'a> {
 
 /// What an entry is trained on.
 struct Sampled {
-    kspace: Array3<Complex32>,
-    mask: Vec<bool>,
-    sampling: Sampling,
-    /// Calibration lines of their own, `[coil, line, kx]`.
-    calibration: Option<Array3<Complex32>>,
-    /// Complex noise variance of a sample where a noise scan gives it.
-    noise_variance: Option<f64>,
+    slice: Slice,
     /// Image of the fully sampled entry.
     reference: Option<Array2<f32>>,
 }
@@ -60,33 +53,36 @@ impl Training<'_> {
     pub(super) fn file<R: ReadAt>(&self, reader: &Reader<R>) -> Result<usize, JobError> {
         let mut trained = 0;
         for (index, meta) in reader.meta.entries.iter().enumerate() {
-            let mask = reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect();
-            let noise_variance = crate::reconstruct::noise_variance(&reader.meta);
-            let mut sampled = Sampled { noise_variance, ..self.sampled(reader.entry(index)?, mask, meta.sampling)? };
-            if sampled.reference.is_none() {
-                sampled.calibration = reader.calibration(index)?;
-            }
-            trained += usize::from(self.entry(index, &sampled)?);
+            let slice = Slice {
+                kspace: reader.entry(index)?,
+                mask: reader.mask.row(index).iter().map(|acquired| *acquired == 1).collect(),
+                sampling: meta.sampling,
+                number: index as u64,
+                noise_variance: crate::reconstruct::noise_variance(&reader.meta),
+                calibration: reader.calibration(index)?,
+                compare: false,
+            };
+            trained += usize::from(self.entry(index, &self.sampled(slice)?)?);
         }
         Ok(trained)
     }
 
     /// An accelerated entry as it is, a fully sampled one undersampled.
-    fn sampled(&self, kspace: Array3<Complex32>, mask: Vec<bool>, sampling: Sampling) -> Result<Sampled, JobError> {
-        if sampling.acceleration > 1 {
-            return Ok(Sampled { kspace, mask, sampling, calibration: None, noise_variance: None, reference: None });
+    fn sampled(&self, slice: Slice) -> Result<Sampled, JobError> {
+        if slice.sampling.acceleration > 1 {
+            return Ok(Sampled { slice, reference: None });
         }
         let (acceleration, acs) = self.settings.sampling;
-        let (mask, sampling) = undersample::sample(kspace.dim().1, acceleration, acs)?;
-        let reference = Some(combine::rss(&fft::ifft2c(&kspace)));
-        let kspace = undersample::keep(&kspace, &mask);
-        Ok(Sampled { kspace, mask, sampling, calibration: None, noise_variance: None, reference })
+        let (mask, sampling) = undersample::sample(slice.kspace.dim().1, acceleration, acs)?;
+        let reference = Some(combine::rss(&fft::ifft2c(&slice.kspace)));
+        let kspace = undersample::keep(&slice.kspace, &mask);
+        Ok(Sampled { slice: Slice { kspace, mask, sampling, calibration: None, ..slice }, reference })
     }
 
     /// Trains one entry; `false` for an empty one.
     fn entry(&self, index: usize, sampled: &Sampled) -> Result<bool, JobError> {
         let recipe = &self.settings.recipe;
-        let Sampled { kspace, mask, sampling, calibration, noise_variance, reference } = sampled;
+        let Slice { kspace, mask, sampling, calibration, noise_variance, .. } = &sampled.slice;
         let (coils, ky, kx) = kspace.dim();
         let acs = calibration.as_ref().map(|lines| (lines.dim().1, lines.dim().2));
         recipe
@@ -102,7 +98,11 @@ impl Training<'_> {
         let (sampling, separate) = separate.map_or((*sampling, None), |(covered, lines)| (covered, Some(lines)));
         let linear = match recipe.method {
             Method::Raki => {
-                let options = nwg::Options { noise_variance: *noise_variance, ..recipe.nwg };
+                let noise_variance = match &separate {
+                    Some(separate) => Some(separate.of_image),
+                    None => engine::believed(&sampled.slice)?,
+                };
+                let options = nwg::Options { noise_variance, ..recipe.nwg };
                 let on = self.backend.products();
                 Some(nwg::fill_and_judge(kspace, mask, &sampling, separate.as_ref(), &options, on)?)
             }
@@ -131,7 +131,16 @@ impl Training<'_> {
         let fits = self.backend.fit(&[problem], &recipe.training, self.progress)?;
         let seconds = started.elapsed().as_secs_f64();
         for fit in &fits {
-            self.score(index, &entry, fit, reference.as_ref(), seconds)?;
+            if fit.diverged {
+                // Nothing of such networks is worth a number, a picture or a place in the model.
+                output::metrics(&[("entry", index as f64), ("diverged", 1.0), ("seconds", seconds)])?;
+                continue;
+            }
+            let mut filled = entry.fill(self.backend, fit)?;
+            if let Some((nwg, _)) = &linear {
+                engine::keep_centre(&mut filled.kspace, nwg);
+            }
+            self.score(index, fit, &filled, sampled.reference.as_ref(), seconds)?;
         }
         Ok(!fits.is_empty())
     }
@@ -140,16 +149,11 @@ impl Training<'_> {
     fn score(
         &self,
         index: usize,
-        entry: &Entry<'_>,
         fit: &Fit,
+        filled: &Filled,
         reference: Option<&Array2<f32>>,
         seconds: f64,
     ) -> Result<(), JobError> {
-        if fit.diverged {
-            // Nothing of such networks is worth a number, a picture or a place in the model.
-            return output::metrics(&[("entry", index as f64), ("diverged", 1.0), ("seconds", seconds)]);
-        }
-        let filled = entry.fill(self.backend, fit)?;
         let image = combine::rss(&fft::ifft2c(&filled.kspace));
         let mut values = vec![("entry", index as f64), ("loss", fit.loss), ("seconds", seconds)];
         if filled.calibration_power > 0.0 {

@@ -6,16 +6,16 @@ use super::*;
 use crate::numerics::combine::rss;
 use crate::numerics::fft::ifft2c;
 use crate::numerics::metrics::psnr;
-use crate::numerics::testing::{energy, sample, scan};
+use crate::numerics::testing::{energy, points, sample, scan};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn every_line_between_the_first_and_the_last_is_filled_and_acquired_ones_are_kept(
-        acceleration in 2usize..6, offset in 0usize..6, rows in 50usize..71, columns in 24usize..41, four in any::<bool>(),
-        cut in 0usize..15,
+        acceleration in 2usize..=6, offset in 0usize..6, coils in 1usize..9, rows in 50usize..71, columns in 24usize..41,
+        four in any::<bool>(), cut in 0usize..15,
     ) {
-        let full = scan(6, rows, columns, 1e-3);
+        let full = scan(coils, rows, columns, 1e-3);
         let until = rows - cut;
         let (kspace, mask, sampling) = sample(&full, acceleration, offset % acceleration, 24, until);
         let options = Options { source_lines: if four { 4 } else { 2 }, ..Options::default() };
@@ -30,6 +30,44 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn data_that_satisfy_the_model_are_recovered(
+        acceleration in 2usize..=6, offset in 0usize..6, coils in 4usize..12, rows in 60usize..90, columns in 40usize..60,
+    ) {
+        let full = points(coils, rows, columns, 5);
+        let (kspace, mask, sampling) = sample(&full, acceleration, offset % acceleration, 4 * acceleration, rows);
+        let options = Options { ridge: Ridge::Relative(1e-9), ..Options::default() };
+        let filled = fill(&kspace, &mask, &sampling, &options).unwrap();
+        // Patches that reach beyond the sampled lines and points have no complete sources.
+        let inner = s![.., acceleration..rows - 2 * acceleration, options.taps..columns - options.taps];
+        let (found, truth) = (filled.slice(inner), full.slice(inner));
+        let square = |values: &mut dyn Iterator<Item = Complex32>| values.map(|value| value.norm_sqr()).sum::<f32>();
+        let error = square(&mut found.iter().zip(truth).map(|(a, b)| a - b)) / square(&mut truth.iter().copied());
+        prop_assert!(error < 4e-6, "squared relative error {}", error);
+    }
+
+    #[test]
+    fn the_scale_of_the_data_does_not_matter(acceleration in 2usize..=6, power in -20i32..20) {
+        let full = scan(5, 64, 40, 1e-2);
+        let (kspace, mask, sampling) = sample(&full, acceleration, 0, 20, 64);
+        // Powers of two scale without rounding.
+        let scale = 2f32.powi(power);
+        let filled = fill(&kspace, &mask, &sampling, &Options::default()).unwrap();
+        let scaled = fill(&(&kspace * scale), &mask, &sampling, &Options::default()).unwrap();
+        let error = (&scaled / scale - &filled).iter().map(|value| value.norm_sqr()).sum::<f32>();
+        prop_assert!(error < 1e-8 * filled.iter().map(|value| value.norm_sqr()).sum::<f32>(), "{}", error);
+    }
+}
+
+#[test]
+fn many_coils_are_filled() {
+    let full = scan(64, 48, 64, 1e-3);
+    let (kspace, mask, sampling) = sample(&full, 2, 1, 20, 48);
+    let truth = rss(&ifft2c(&full));
+    let filled = fill(&kspace, &mask, &sampling, &Options::default()).unwrap();
+    let (before, after) = (psnr(&rss(&ifft2c(&kspace)), &truth), psnr(&rss(&ifft2c(&filled)), &truth));
+    assert!(after > before + 10.0, "{before} {after}");
 }
 
 #[test]
@@ -90,4 +128,16 @@ fn empty_calibration_lines_and_shapes_that_do_not_fit_are_errors() {
     let wrong = Sampling { acs_first: usize::MAX, ..sampling };
     assert!(matches!(fill(&kspace, &mask, &wrong, &Options::default()), Err(Error::Corrupt { .. })));
     assert!(matches!(fill(&kspace, &mask[1..], &sampling, &Options::default()), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn a_ridge_is_noise_or_a_positive_factor() {
+    assert_eq!("noise".parse(), Ok(Ridge::Noise));
+    assert_eq!("1e-3".parse(), Ok(Ridge::Relative(1e-3)));
+    for ridge in [Ridge::Noise, Ridge::Relative(1e-9), Ridge::Relative(0.3)] {
+        assert_eq!(ridge.to_string().parse(), Ok(ridge));
+    }
+    for wrong in ["", "0", "-1", "inf", "NaN", "Noise"] {
+        assert!(wrong.parse::<Ridge>().unwrap_err().contains("0.01"), "{wrong}");
+    }
 }

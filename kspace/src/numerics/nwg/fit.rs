@@ -230,3 +230,37 @@ impl Moments {
         Some(normal.llt(Side::Lower).ok()?.solve(&self.cross))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::prepared::Sampling;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::numerics::Host;
+    use crate::numerics::grappa::{self, Ridge};
+    use crate::numerics::testing::random;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn weights_of_one_make_ridge_grappa(
+            acceleration in 2usize..=6, coils in 1usize..9, extra in 1usize..9, points in 12usize..40, exponent in -6f64..1.0,
+            noise_variance in 0f64..2.0, seed in 0u64..1000,
+        ) {
+            let lines = (SOURCE_LINES - 1) * acceleration + extra;
+            let kspace = random((coils, lines, points), seed);
+            let factor = 10f64.powf(exponent);
+            let sampling =
+                Sampling { acceleration, offset: 0, acs_first: 0, acs_lines: lines, first: 0, last: lines - 1 };
+            let options = grappa::Options { taps: TAPS, ridge: Ridge::Relative(factor), source_lines: SOURCE_LINES };
+            let plain = grappa::Kernel::fit(&kspace, &vec![true; lines], &sampling, None, &options).unwrap();
+            let regions = [Region { lines: &kspace, noise_variance }];
+            let moments = Moments::new(&regions, (acceleration, Reach::Between), 0.0, &Host).unwrap();
+            let found = moments.kernel(factor * moments.scale, Reach::Between.outputs(acceleration)).unwrap().weights;
+            let error = (&found - &plain.weights).norm_l2();
+            prop_assert!(error < 1e-4 * plain.weights.norm_l2(), "{}", error);
+        }
+    }
+}

@@ -62,6 +62,21 @@ proptest! {
     }
 
     #[test]
+    fn weights_of_one_without_noise_fill_as_ridge_grappa(
+        acceleration in 2usize..=6, offset in 0usize..6, coils in 2usize..9, rows in 60usize..81, columns in 30usize..50,
+    ) {
+        let full = scan(coils, rows, columns, 1e-2);
+        let (kspace, mask, sampling) = sample(&full, acceleration, offset % acceleration, 24, rows);
+        let options = Options { noise_variance: Some(0.0), refits: 0, energy_weights: false };
+        let filled = fill(&kspace, &mask, &sampling, &options).unwrap().kspace;
+        let plain = grappa::Options { taps: TAPS, ridge: grappa::Ridge::Relative(1e-9), source_lines: SOURCE_LINES };
+        let plain = grappa::fill(&kspace, &mask, &sampling, &plain).unwrap();
+        let within = s![.., sampling.first..=sampling.last, ..];
+        let error = norm(&(&filled.slice(within) - &plain.slice(within))) / norm(&plain);
+        prop_assert!(error < 1e-4, "{}", error);
+    }
+
+    #[test]
     fn the_scale_of_the_data_does_not_matter(acceleration in 2usize..5, power in -20i32..20) {
         let full = scan(5, 64, 40, 1e-2);
         let (kspace, mask, sampling) = sample(&full, acceleration, 0, 20, 64);
@@ -83,19 +98,6 @@ fn many_coils_are_filled() {
     let truth = rss(&ifft2c(&full));
     let (before, after) = (psnr(&rss(&ifft2c(&kspace)), &truth), psnr(&rss(&ifft2c(&filled)), &truth));
     assert!(after > before + 10.0, "{before} {after}");
-}
-
-#[test]
-fn weights_of_one_without_noise_are_ridge_grappa() {
-    let full = scan(6, 72, 48, 1e-2);
-    let (kspace, mask, sampling) = sample(&full, 3, 1, 24, 72);
-    let options = Options { noise_variance: Some(0.0), refits: 0, energy_weights: false };
-    let filled = fill(&kspace, &mask, &sampling, &options).unwrap().kspace;
-    let plain = grappa::Options { taps: TAPS, ridge: grappa::Ridge::Relative(1e-9), source_lines: SOURCE_LINES };
-    let plain = grappa::fill(&kspace, &mask, &sampling, &plain).unwrap();
-    let within = s![.., sampling.first..=sampling.last, ..];
-    let error = norm(&(&filled.slice(within) - &plain.slice(within))) / norm(&plain);
-    assert!(error < 1e-4, "{error}");
 }
 
 #[test]
