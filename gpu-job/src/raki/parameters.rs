@@ -77,7 +77,7 @@ impl Parameters {
     }
 
     /// For a [`Lesson`](super::lesson::Lesson) and its weighted loss, whose gradient needs few samples: 400 steps on 0.03
-    /// of the readout train as well as 200 on 0.12, for three fifths of the work. Seven samples of kx are 0.2 to 0.3 dB better than five.
+    /// of the readout train as well as 200 on 0.12, in two thirds of the time. Seven samples of kx are 0.2 to 0.3 dB better than five.
     #[must_use]
     pub const fn weighted() -> Self {
         Self { iterations: 400, window: 0.03, kernel_1: 7, ..Self::paper() }
