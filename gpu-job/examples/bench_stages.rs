@@ -68,7 +68,7 @@ fn main() -> Result<(), JobError> {
     let read = |count: usize| 2.0 * size((patch + targets) * count);
     let apply = |lines: usize| size(patch * columns * (lines / sampling.acceleration)) + size(coils * lines * columns);
     let refits = 2.0 * (read(refit) + apply(region.1 - region.0));
-    // The operations of a step are counted, so that every run has as many.
+    // The operations of a step are counted, so that every run has as many: nothing is put back, and no step follows the first ones.
     let options = sparse::Options::default();
     let options = sparse::Options { most: options.iterations, ..options };
     let maps_options = espirit::Options::default();
@@ -104,8 +104,8 @@ fn main() -> Result<(), JobError> {
             let maps = stages[2]
                 .time(|| espirit::maps(block, filled.noise_variance, (rows, columns), &maps_options, &Host))?;
             let count = maps.maps.dim().0;
-            stages[3].operations = cost::refinement(&options, count, shape);
-            stages[3].bytes = (options.iterations + 2) as f64
+            stages[3].operations = cost::refinement(options.iterations + 1, count, shape);
+            stages[3].bytes = (options.iterations + 1) as f64
                 * pixels
                 * (size(2 * count * coils) + size(5 * coils) + size(8 * count));
             let problem = sparse::Problem {
@@ -114,7 +114,7 @@ fn main() -> Result<(), JobError> {
                 range: nwg::range(&sampling, rows),
                 noise_variance: filled.noise_variance,
                 error_variance: &filled.error_variance,
-                checked: filled.checked,
+                checked: false,
                 maps: &maps.maps,
             };
             stages[3].time(|| sparse::refine(&problem, &options));

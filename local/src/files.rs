@@ -11,8 +11,7 @@ use std::path::Path;
 
 use contract::keys::part_names;
 use contract::scan::hex;
-use contract::{DevicePreference, ImageOptions, Manifest, Method, PreparedMeta, Refine};
-use gpu_job::cli::Tuning;
+use contract::{DevicePreference, ImageOptions, Manifest, PreparedMeta};
 use gpu_job::engine::Recipe;
 use kspace::archive::{self, Content, Extracted, RawFile};
 use kspace::format::measurements::Measurement;
@@ -246,18 +245,12 @@ fn persist(file: tempfile::NamedTempFile, out: &Path) -> Result<()> {
 }
 
 /// How a file is reconstructed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// How missing lines are filled.
-    pub method: Method,
-    /// What follows; `None` for what goes with the method.
-    pub refine: Option<Refine>,
-    /// Choices within the method.
-    pub tuning: Tuning,
+    /// The method and everything about it.
+    pub recipe: Recipe,
     /// How images are made of filled k-space.
     pub images: ImageOptions,
-    /// Seed of everything random.
-    pub seed: u64,
     /// Where to compute.
     pub device: DevicePreference,
 }
@@ -279,8 +272,7 @@ pub fn reconstruct(
     };
     std::fs::create_dir_all(out).map_err(Error::io("making the output folder"))?;
     let mut request = gpu_job::Request::new(&text(prepared)?, &text(out)?).map_err(failed)?;
-    request.recipe =
-        settings.tuning.of(Recipe::new(settings.method, settings.refine, settings.seed)).map_err(failed)?;
+    request.recipe = settings.recipe;
     request.images = settings.images;
     request.device = settings.device;
     gpu_job::reconstruct(&request, progress).map_err(failed)

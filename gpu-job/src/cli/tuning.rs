@@ -19,8 +19,8 @@ pub struct Tuning {
     /// Sets of networks, each from initial weights of its own, whose predictions are averaged, up to 16 [default: 1].
     #[arg(long, value_name = "SETS")]
     pub ensemble: Option<u16>,
-    /// Ridge of GRAPPA: noise for the one that the noise in the data asks for, or a factor of the mean of the normal
-    /// matrix [default: noise].
+    /// Ridge of GRAPPA: noise for the one that the noise in the data asks for, or a factor of the root mean square
+    /// of the eigenvalues of the normal matrix [default: noise].
     #[arg(long, value_name = "noise|FACTOR")]
     pub ridge: Option<Ridge>,
 }

@@ -6,7 +6,7 @@
 //! | prediction | k-space, the weights of every step of energy | a product for each of them and each missing line, single precision, no TF32 | the missing samples |
 //!
 //! GPUs made for graphics compute double precision at a small part of their single precision; moments stay on the CPU beside them.
-//! Factorisations stay on the CPU: thirty of a few hundred unknowns a slice are too small to fill a GPU.
+//! Factorisations stay on the CPU: thirty to forty of a few hundred unknowns a slice are too small to fill a GPU.
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use contract::prepared::Sampling;
 use contract::{Method, PreparedMeta, Refine};
-use kspace::numerics::{espirit, grappa, nwg, sparse};
+use kspace::numerics::{espirit, grappa, nwg};
 use kspace::prepared::Shape;
 use serde::Serialize;
 
@@ -128,14 +128,13 @@ pub fn maps(options: &espirit::Options, lines: usize, [coils, rows, columns]: [u
     spectrum + each_pixel as f64 * (rows * columns) as f64
 }
 
-/// Operations of the refinement with so many maps and the steps that every image has; one of little noise has up to three times as
-/// many. A step: two transforms of every coil, two products with every map, two transforms into wavelets. Two more are
-/// the image that it begins with and what is put back at the end.
+/// Operations of so many steps of the refinement with so many maps: two transforms of every coil, two products with every map, two transforms
+/// into wavelets.
 #[must_use]
-pub fn refinement(options: &sparse::Options, maps: usize, shape: [usize; 3]) -> f64 {
+pub fn refinement(steps: usize, maps: usize, shape: [usize; 3]) -> f64 {
     let [coils, rows, columns] = shape;
     let products = 16.0 * (maps * coils) as f64 + 2.0 * 2.0 * 4.0 / 3.0 * WAVELET * maps as f64;
-    (options.iterations + 2) as f64 * (2.0 * transform(shape) + (rows * columns) as f64 * products)
+    steps as f64 * (2.0 * transform(shape) + (rows * columns) as f64 * products)
 }
 
 /// Operations of a Fourier transform of every coil.
@@ -209,7 +208,8 @@ impl Work {
         }
         if recipe.refine == Refine::Sparse {
             self.maps += maps(&recipe.maps, sampling.acs_lines, shape) / 1e9;
-            self.refinement += refinement(&recipe.sparse, 1, shape) / 1e9;
+            // Two more are the image that it begins with and, at most, what is put back; one of little noise has up to three times as many.
+            self.refinement += refinement(recipe.sparse.iterations + 2, 1, shape) / 1e9;
         }
         if !recipe.trains() {
             return;

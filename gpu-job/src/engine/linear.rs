@@ -194,4 +194,16 @@ mod tests {
         }
         assert_eq!(of_data(&noisy(8, 0)).unwrap(), None);
     }
+
+    #[test]
+    fn a_noise_scan_is_believed_unless_the_slice_contradicts_it() {
+        let slice = noisy(3, 24);
+        let found = |noise_variance| believed(&Slice { noise_variance, ..slice.clone() }).unwrap();
+        assert_eq!(found(None), None);
+        for (given, expected) in [(2.0, Some(2.0)), (2.0 * 9.0, None), (2.0 / 9.0, None)] {
+            assert_eq!(found(Some(given)), expected);
+        }
+        // Too few lines to contradict anything.
+        assert_eq!(believed(&Slice { noise_variance: Some(18.0), ..noisy(8, 0) }).unwrap(), Some(18.0));
+    }
 }

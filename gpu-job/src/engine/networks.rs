@@ -12,7 +12,7 @@ use kspace::prepared::Shape;
 use ndarray::{Array3, s};
 use rayon::prelude::*;
 
-use super::linear::measured;
+use super::linear::{believed, measured};
 use super::{Engine, Numbers, Recipe, Work, mix};
 use crate::error::JobError;
 use crate::raki::fill::Entry;
@@ -196,7 +196,7 @@ impl Engine<'_> {
             work.numbers.diverged = true;
             if work.nwg.is_none() {
                 let slice = &work.slice;
-                let options = nwg::Options { noise_variance: slice.noise_variance, ..self.recipe.nwg };
+                let options = nwg::Options { noise_variance: believed(slice)?, ..self.recipe.nwg };
                 work.nwg = Some(nwg::fill_and_judge(
                     &slice.kspace,
                     &slice.mask,

@@ -225,15 +225,21 @@ impl Job<'_> {
 /// Whether a manifest is of this scan and this request.
 fn same(manifest: &Manifest, scan: &ScanId, request: &Request) -> bool {
     let recipe = &request.recipe;
-    let chosen: [(&str, serde_json::Value); 4] = [
-        ("slab", recipe.slab.into()),
-        ("warm", recipe.warm.into()),
-        ("ensemble", recipe.training.ensemble.into()),
-        ("ridge", recipe.grappa.ridge.to_string().into()),
+    let chosen: [serde_json::Value; 4] = [
+        recipe.slab.into(),
+        recipe.warm.into(),
+        recipe.training.ensemble.into(),
+        recipe.grappa.ridge.to_string().into(),
     ];
     manifest.asked() == (scan, recipe.method, recipe.refine, recipe.training.seed, request.images)
-        && chosen.iter().all(|(name, value)| manifest.parameters.get(*name).is_none_or(|found| found == value))
+        && TUNING
+            .iter()
+            .zip(&chosen)
+            .all(|(name, value)| manifest.parameters.get(*name).is_none_or(|found| found == value))
 }
+
+/// What of its parameters a method's results are told apart by, beside what [`Manifest::asked`] says.
+const TUNING: [&str; 4] = ["slab", "warm", "ensemble", "ridge"];
 
 /// Names and JSON values.
 type Values = BTreeMap<String, serde_json::Value>;

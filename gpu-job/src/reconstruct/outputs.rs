@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use store::{Condition, Location, ObjectInfo, PutOptions, PutOutcome, Store};
 use tokio::runtime::Handle;
 
+use super::TUNING;
 use super::metrics::Metrics;
 use super::pictures::Painter;
 use super::report;
@@ -138,12 +139,25 @@ impl Outputs<'_> {
         if let PutOutcome::Conflict = written {
             let found = self.runtime.block_on(self.store.get_object(at))?;
             let found = found.and_then(|found| Manifest::from_json(&found.bytes).ok());
-            if found.is_none_or(|found| found.asked() != manifest.asked()) {
+            let alike = |found: &Manifest| {
+                let same = |name: &&str| found.parameters.get(*name) == manifest.parameters.get(*name);
+                found.asked() == manifest.asked() && TUNING.iter().all(same)
+            };
+            if !found.as_ref().is_some_and(alike) {
                 return Err(JobError::Transient("another job wrote results to the same place meanwhile".to_owned()));
             }
         }
         Ok(())
     }
+}
+
+/// What was chosen besides method, refinement and seed.
+fn options(images: &ImageOptions, manifest: &Manifest) -> String {
+    let chosen = TUNING.into_iter().filter_map(|name| Some((name, manifest.parameters.get(name)?)));
+    chosen.fold(format!("images {images}"), |text, (name, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{text}, {name} {value}")
+    })
 }
 
 /// Everything that holds voxels.
@@ -168,8 +182,7 @@ fn makers<'a>(result: &'a Result<'a>, magnitude: &'a Array4<f32>, manifest: &Man
     }
 
     let method = format!("{}, {}, seed {}", manifest.method, manifest.refine, manifest.seed);
-    let shared = ["slab", "warm"].into_iter().filter_map(|name| Some((name, manifest.parameters.get(name)?)));
-    let options = shared.fold(format!("images {images}"), |text, (name, value)| format!("{text}, {name} {value}"));
+    let options = options(images, manifest);
     let (scan, version) = (manifest.scan.clone(), manifest.tool.version.clone());
     let of_files = method.clone();
     makers.push(Box::new(move || {

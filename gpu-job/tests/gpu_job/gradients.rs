@@ -51,9 +51,18 @@ fn backends() -> [(&'static str, Box<dyn Backend>); 2] {
     [("cpu", Box::new(Cpu)), ("tensor", Box::new(TensorBackend::new(Device::Cpu).unwrap()))]
 }
 
-/// Whether no feature is so near to being turned on or off that single precision, or a step of [`STEP`], might do so.
-fn smooth(case: &Case, window: &Range<usize>) -> bool {
-    nearest_kink(&Wide::new(&case.weights), &case.calibration, window.clone()) > 1e-6
+/// The first case from `seed` on, with the window that `of` takes of its columns, in which no feature is so near to being turned on or off that
+/// single precision, or a step of [`STEP`], might do so.
+fn smooth(layout: Layout, extra: (usize, usize), seed: u64, of: fn(usize) -> Range<usize>) -> (Case, Range<usize>) {
+    let cases = (seed..).map(|seed| {
+        let case = case(layout, extra, seed);
+        let window = of(case.problem.domain.valid_columns());
+        (case, window)
+    });
+    let far = |(case, window): &(Case, Range<usize>)| {
+        nearest_kink(&Wide::new(&case.weights), &case.calibration, window.clone()) > 1e-6
+    };
+    cases.into_iter().find(far).unwrap()
 }
 
 fn difference(a: &[f32], b: &[f32]) -> f64 {
@@ -70,10 +79,7 @@ proptest! {
     fn gradients_are_those_of_the_definition(
         layout in layouts(), extra in (0usize..4, 0usize..7), seed in 0u64..1000,
     ) {
-        let case = case(layout, extra, seed);
-        let columns = case.problem.domain.valid_columns();
-        let window = columns / 3..columns;
-        prop_assume!(smooth(&case, &window));
+        let (case, window) = smooth(layout, extra, seed, |columns| columns / 3..columns);
         let weights = Wide::new(&case.weights);
         let loss = |weights: &Wide| {
             loss(weights, &case.calibration, |ky, kx| f64::from(case.of_samples[[ky, kx]]), window.clone())
@@ -97,9 +103,7 @@ proptest! {
 
     #[test]
     fn backends_agree(layout in layouts(), extra in (0usize..9, 0usize..31), seed in 0u64..1000) {
-        let case = case(layout, extra, seed);
-        let window = 0..case.problem.domain.valid_columns().div_ceil(2);
-        prop_assume!(smooth(&case, &window));
+        let (case, window) = smooth(layout, extra, seed, |columns| 0..columns.div_ceil(2));
         let [(loss_a, a), (loss_b, b)] =
             backends().map(|(_, backend)| backend.gradient(&case.problem, &case.weights, window.clone()).unwrap());
         prop_assert!((loss_a / loss_b - 1.0).abs() < 1e-5, "{loss_a} {loss_b}");

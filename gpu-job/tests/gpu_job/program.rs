@@ -46,6 +46,16 @@ fn reconstruct_prints_the_manifest_and_nothing_else() {
     assert_eq!((manifest.method, manifest.seed), (Method::Grappa, 7));
     assert_eq!(manifest.tool.image_digest.as_deref(), Some("sha256:0123"));
     assert_eq!(run(&arguments).stdout, first.stdout);
+    // Another ridge makes another result of the same method, with identifiers of its own.
+    let identifier = || {
+        let name = &manifest.outputs.iter().find(|output| output.name.ends_with(".dcm")).unwrap().name;
+        let file = dicom_object::open_file(out.join(name)).unwrap();
+        file.element(dicom_dictionary_std::tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().into_owned()
+    };
+    let first_identifier = identifier();
+    let other = Manifest::from_json(&run(&[&arguments[..], &["--ridge", "0.01"]].concat()).stdout).unwrap();
+    assert_eq!((&manifest.parameters["ridge"], &other.parameters["ridge"]), (&"noise".into(), &"0.01".into()));
+    assert_ne!(identifier(), first_identifier);
 
     let for_people = run(&arguments[..arguments.len() - 1]);
     assert!(text(&for_people.stdout).contains("image.nii.gz"));
@@ -105,7 +115,7 @@ fn sigterm_leaves_a_checkpoint_that_the_next_run_of_the_job_ends_from() {
     let recipe = Recipe { slices: 12, coils: 4, lines: 96, samples: 64, scan: Some(scan_id("a")), ..Recipe::default() };
     let prepared = recipe.write(&folder.path().join("a.safetensors"));
     let (spec, at) = spec(folder.path(), &prepared, Method::Auto);
-    // Groups of three slices wherever this runs.
+    // Four groups of three slices wherever this runs. At 40 % the second is trained, so that the first is finished.
     let job = || {
         let mut command = program();
         command.args(["run", "--spec", &at]).env("RUST_LOG", "info").env("RAYON_NUM_THREADS", "2");
@@ -226,7 +236,7 @@ fn train_follows_the_sagemaker_contract() {
     settings(
         r#"{"method": "raki-paper", "hidden_1": "48", "iterations": "200", "acceleration": "2", "acs": "16", "device": "cpu"}"#,
     );
-    Recipe { acceleration: 1, ..recipe }.write(&channel.join("a.safetensors"));
+    Recipe { acceleration: 1, ..recipe.clone() }.write(&channel.join("a.safetensors"));
     let trained = train();
     assert_eq!(exit(&trained), Some(ExitCode::Done), "{}", text(&trained.stderr));
     let line = text(&trained.stdout).lines().next().unwrap().to_owned();
@@ -237,6 +247,15 @@ fn train_follows_the_sagemaker_contract() {
     assert_eq!(model["file0.entry1.layer1"].dims(), [8, 48, 80]);
     assert!(std::fs::read(base.join("model/figures/file0.entry1.png")).unwrap().starts_with(b"\x89PNG"));
 
+    // Calibration lines of their own, of a sampled scan.
+    settings(r#"{"iterations": "100", "device": "cpu"}"#);
+    Recipe { slices: 1, coils: 6, lines: 72, samples: 56, acs_lines: 0, separate: Some((20, 40)), ..recipe.clone() }
+        .write(&channel.join("a.safetensors"));
+    let trained = train();
+    assert_eq!(exit(&trained), Some(ExitCode::Done), "{}", text(&trained.stderr));
+    assert!(text(&trained.stdout).starts_with("entry=0 loss="));
+
+    Recipe { acceleration: 1, ..recipe }.write(&channel.join("a.safetensors"));
     settings(r#"{"acceleration": "40", "device": "cpu"}"#);
     assert_eq!(exit(&train()), Some(ExitCode::BadData));
 }

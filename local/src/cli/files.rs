@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use contract::Manifest;
 use contract::keys::{PREPARED_ENDING, stem};
+use gpu_job::engine::Recipe;
 use kspace::phantom::Phantom;
 use local::config::Config;
 use local::files::{self, Prepared, Refused, Scan, Settings};
@@ -174,14 +175,9 @@ pub(crate) fn reconstruct(args: &args::Reconstruct, config: &Config, ui: Ui) -> 
     let start = Instant::now();
     let scratch = tempfile::tempdir_in(&config.temp_dir).map_err(Error::io("making a scratch folder"))?;
     let prepared = scratch.path().join("prepared.safetensors");
-    let settings = Settings {
-        method: args.method,
-        refine: args.refine,
-        tuning: args.tuning,
-        images: args.images.into(),
-        seed: args.seed,
-        device: args.device,
-    };
+    let recipe = args.tuning.of(Recipe::new(args.method, args.refine, args.seed));
+    let recipe = recipe.map_err(|error| Error::Usage(error.to_string()))?;
+    let settings = Settings { recipe, images: args.images.into(), device: args.device };
     let input = files::open(&args.file, &config.temp_dir)?;
     let mut refused = input.refused.clone();
     let mut done = Vec::new();

@@ -44,11 +44,8 @@ async fn same_bytes_as_without_aws(stack: &Stack) -> Result<()> {
     let [h5, prepared, out] = ["scan.h5", "scan.safetensors", "local"].map(|name| dir.path().join(name));
     local::files::prepare(&h5, &prepared, dir.path(), &mut |_, _| {})?;
     let settings = local::files::Settings {
-        method: Method::Auto,
-        refine: None,
-        tuning: gpu_job::cli::Tuning::default(),
+        recipe: gpu_job::engine::Recipe::new(Method::Auto, None, 0),
         images: contract::ImageOptions::default(),
-        seed: 0,
         device: contract::DevicePreference::Auto,
     };
     let alone =
