@@ -37,10 +37,7 @@ impl Engine<'_> {
         let Slice { kspace, mask, sampling, noise_variance, .. } = &work.slice;
         let separate = work.separate.as_ref();
         let nwg = missing && recipe.needs_nwg();
-        let believed = match separate {
-            Some(separate) => Some(separate.of_image),
-            None => believed(&work.slice)?,
-        };
+        let believed = believed(&work.slice, separate)?;
         work.numbers.noise_doubted = noise_variance.is_some() && believed != *noise_variance;
         if nwg {
             let options = nwg::Options { noise_variance: believed, ..recipe.nwg };
@@ -93,9 +90,12 @@ pub(crate) fn separate(
     Ok((sampling, Separate::new(lines, kspace, mask, &sampling, noise_variance)?))
 }
 
-/// The noise variance of the noise scan, where there is one that the slice does not contradict.
-pub(crate) fn believed(slice: &Slice) -> Result<Option<f64>, JobError> {
-    believable(slice.noise_variance, || of_data(slice))
+/// The noise variance of the noise scan, where there is one that the slice does not contradict; separate calibration lines know it already.
+pub(crate) fn believed(slice: &Slice, separate: Option<&Separate>) -> Result<Option<f64>, JobError> {
+    match separate {
+        Some(separate) => Ok(Some(separate.of_image)),
+        None => believable(slice.noise_variance, || of_data(slice)),
+    }
 }
 
 /// The given noise variance, if the data have about as much, or cannot tell. Headers state wrong dwell times, and noise
@@ -198,12 +198,12 @@ mod tests {
     #[test]
     fn a_noise_scan_is_believed_unless_the_slice_contradicts_it() {
         let slice = noisy(3, 24);
-        let found = |noise_variance| believed(&Slice { noise_variance, ..slice.clone() }).unwrap();
+        let found = |noise_variance| believed(&Slice { noise_variance, ..slice.clone() }, None).unwrap();
         assert_eq!(found(None), None);
         for (given, expected) in [(2.0, Some(2.0)), (2.0 * 9.0, None), (2.0 / 9.0, None)] {
             assert_eq!(found(Some(given)), expected);
         }
         // Too few lines to contradict anything.
-        assert_eq!(believed(&Slice { noise_variance: Some(18.0), ..noisy(8, 0) }).unwrap(), Some(18.0));
+        assert_eq!(believed(&Slice { noise_variance: Some(18.0), ..noisy(8, 0) }, None).unwrap(), Some(18.0));
     }
 }

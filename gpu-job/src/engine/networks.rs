@@ -196,12 +196,13 @@ impl Engine<'_> {
             work.numbers.diverged = true;
             if work.nwg.is_none() {
                 let slice = &work.slice;
-                let options = nwg::Options { noise_variance: believed(slice)?, ..self.recipe.nwg };
+                let separate = work.separate.as_ref();
+                let options = nwg::Options { noise_variance: believed(slice, separate)?, ..self.recipe.nwg };
                 work.nwg = Some(nwg::fill_and_judge(
                     &slice.kspace,
                     &slice.mask,
                     &slice.sampling,
-                    work.separate.as_ref(),
+                    separate,
                     &options,
                     self.backend.products(),
                 )?);

@@ -47,7 +47,7 @@ pub(super) fn decisions(recipe: &Recipe, neighbours: bool) -> Vec<Decision> {
     };
     decide("refinement", recipe.refine.to_string(), reason);
     let shared = Recipe::new(recipe.method, Some(recipe.refine), recipe.training.seed);
-    if recipe.trains() && neighbours && (recipe.slab, recipe.warm) == (shared.slab, shared.warm) && recipe.slab > 1 {
+    if neighbours && (recipe.slab, recipe.warm) == (shared.slab, shared.warm) && recipe.slab > 1 {
         decide(
             "slices that share networks",
             format!("{}, adapted in {} steps", recipe.slab, recipe.warm),

@@ -98,10 +98,7 @@ impl Training<'_> {
         let (sampling, separate) = separate.map_or((*sampling, None), |(covered, lines)| (covered, Some(lines)));
         let linear = match recipe.method {
             Method::Raki => {
-                let noise_variance = match &separate {
-                    Some(separate) => Some(separate.of_image),
-                    None => engine::believed(&sampled.slice)?,
-                };
+                let noise_variance = engine::believed(&sampled.slice, separate.as_ref())?;
                 let options = nwg::Options { noise_variance, ..recipe.nwg };
                 let on = self.backend.products();
                 Some(nwg::fill_and_judge(kspace, mask, &sampling, separate.as_ref(), &options, on)?)
